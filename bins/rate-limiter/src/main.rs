@@ -1,0 +1,120 @@
+//! Drives the rate limiter at 10-million-request scale, and checks every admission against the quota.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use bench::{Config, ExitStatus, Fact, KeyDistribution, Keys, RunArgs};
+use clap::Parser;
+use clock::{Clock, PreciseClock};
+use rate_limiter::{Algorithm, Limit, Memory, Quota, RateLimiter};
+
+mod backend;
+mod floor;
+mod quota;
+mod tally;
+mod workload;
+
+use backend::Backend;
+use workload::Limiting;
+
+const EXAMPLES: &str = "\
+Examples:
+  rate-limiter                                           10M decisions in memory, as fast as they go
+  rate-limiter --quota '100/s burst 20' --keys 1M        one million keys, another quota
+  rate-limiter --rate 200k --arrivals poisson            an open loop: latency under offered load
+  rate-limiter --report out/rate-limiter.html            one page with plots
+  rate-limiter --virtual-time --seed 7                   a simulated clock: the same outcome each time";
+
+/// Drives the rate limiter and checks every admission against the quota
+#[derive(Parser)]
+#[command(name = "rate-limiter", version, after_help = format!("{EXAMPLES}\n\n{}", ExitStatus::HELP))]
+struct Args {
+    /// Where the limits are kept
+    #[arg(long, default_value = "memory")]
+    backend: Backend,
+    /// Which rule decides: token-bucket
+    #[arg(long, default_value = "token-bucket")]
+    algorithm: Algorithm,
+    /// What each key may do, like 100/s or '100/s burst 20' [default: what admits about half]
+    #[arg(long)]
+    quota: Option<Quota>,
+    /// How many keys there are
+    #[arg(long, default_value = "100k", value_name = "N", value_parser = bench::format::parse_count)]
+    keys: u64,
+    /// How keys are chosen: uniform, zipf:EXPONENT or hotspot:FRACTION:SHARE
+    #[arg(long, default_value = "zipf:0.99")]
+    distribution: KeyDistribution,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match drive(&args) {
+        Ok(status) => status.into(),
+        Err(error) => {
+            let status = if error.is::<Usage>() { ExitStatus::Usage } else { ExitStatus::Failed };
+            bench::complain(&format!("rate-limiter: {error:#}"));
+            status.into()
+        }
+    }
+}
+
+/// The flags make no sense together.
+#[derive(Debug)]
+struct Usage(String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
+    args.backend.check().map_err(Usage)?;
+    let keys = Keys::new(args.keys, args.distribution).map_err(|error| Usage(error.to_string()))?;
+    if args.keys > tally::MOST_KEYS {
+        bail!(Usage(format!("{} keys cannot be checked one by one; the most is {}", args.keys, tally::MOST_KEYS)));
+    }
+    let virtual_clock = args.run.virtual_clock();
+    let config = args.run.config(virtual_clock.clone());
+    let quota = match args.quota {
+        Some(quota) => quota,
+        None => quota::admitting_half(&config, args.keys, args.distribution),
+    };
+    let limit = Limit::new(args.algorithm, quota).map_err(|error| Usage(format!("--quota: {error}")))?;
+    match virtual_clock {
+        Some(clock) => limiting(args, &config, keys, limit, clock),
+        None => limiting(args, &config, keys, limit, PreciseClock::new()),
+    }
+}
+
+fn limiting<C: Clock + Clone>(
+    args: &Args,
+    config: &Config,
+    keys: Keys,
+    limit: Limit,
+    clock: C,
+) -> anyhow::Result<ExitStatus> {
+    let ceiling = floor::measure(config, keys).map_err(anyhow::Error::from_boxed)?;
+    // A fifth of room: keys spread over the shards of the store by chance.
+    let room = usize::try_from(args.keys + args.keys / 5 + 1).context("too many keys for this machine")?;
+    let store = Memory::builder().clock(clock.clone()).max_keys(room).build()?;
+    let workload = Limiting::new(RateLimiter::new(store, limit), keys, clock);
+    let limiter = workload.limiter();
+    let status = args.run.drive("rate-limiter", env!("CARGO_PKG_VERSION"), config, workload, |report| {
+        let mut flag = |name: &str, value: String| report.config.insert(name.to_owned(), value);
+        flag("backend", args.backend.to_string());
+        flag("algorithm", args.algorithm.to_string());
+        flag("quota", limit.quota().to_string());
+        flag("keys", args.keys.to_string());
+        flag("distribution", args.distribution.to_string());
+        report.ceilings.push(ceiling);
+        let stats = limiter.store().stats();
+        report.facts.push(Fact { name: "keys remembered".to_owned(), value: stats.keys.to_string() });
+        report.facts.push(Fact { name: "keys crowded out".to_owned(), value: stats.crowded_out.to_string() });
+    });
+    status.map_err(anyhow::Error::from_boxed)
+}

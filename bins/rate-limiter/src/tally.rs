@@ -1,0 +1,102 @@
+//! What each key was granted, checked against its quota after the run.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bench::{Invariant, RunFacts};
+use rate_limiter::Quota;
+
+/// Sixteen bytes a key: what a machine can be expected to have for checking.
+pub(crate) const MOST_KEYS: u64 = 200_000_000;
+
+/// Admissions and denials of every key.
+pub(crate) struct Tally {
+    keys: Box<[Counts]>,
+}
+
+#[derive(Default)]
+struct Counts {
+    allowed: AtomicU64,
+    denied: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn new(keys: u64) -> Self {
+        Self { keys: (0..keys).map(|_| Counts::default()).collect() }
+    }
+
+    pub(crate) fn count(&self, key: u64, allowed: bool) {
+        // A key beyond the table cannot come: the keys are drawn below its length.
+        if let Some(counts) = usize::try_from(key).ok().and_then(|key| self.keys.get(key)) {
+            let counter = if allowed { &counts.allowed } else { &counts.denied };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Holds every key against `quota`, which started whole and flowed for `elapsed`.
+    pub(crate) fn check(
+        &self,
+        quota: &Quota,
+        elapsed: Duration,
+        run: &RunFacts,
+        crowded_out: u64,
+    ) -> Vec<Invariant> {
+        let most = quota.most_within(elapsed);
+        let counts: Vec<(u64, u64)> = (self.keys.iter())
+            .map(|counts| (counts.allowed.load(Ordering::Relaxed), counts.denied.load(Ordering::Relaxed)))
+            .collect();
+        let over = counts.iter().filter(|(allowed, _)| u128::from(*allowed) > most).count();
+        let highest = counts.iter().map(|(allowed, _)| *allowed).max().unwrap_or(0);
+        let counted: u64 = counts.iter().map(|(allowed, denied)| allowed + denied).sum();
+        let mut invariants = vec![
+            Invariant {
+                name: "no key was admitted more than its quota".to_owned(),
+                held: over == 0,
+                detail: format!(
+                    "{over} of {} keys above {most} ({quota} for {:.3} s); the highest was {highest}",
+                    counts.len(),
+                    elapsed.as_secs_f64()
+                ),
+            },
+        ];
+        // What an interrupted operation took is missing in the count.
+        if !run.interrupted {
+            let early = counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < quota.burst()).count();
+            invariants.push(Invariant {
+                name: "no key was denied before its burst was used".to_owned(),
+                held: early == 0 || crowded_out > 0,
+                detail: format!("{early} of {} keys denied below {}", counts.len(), quota.burst()),
+            });
+            invariants.push(Invariant {
+                name: "every operation was counted once".to_owned(),
+                held: counted == run.operations,
+                detail: format!("{counted} counted, {} run", run.operations),
+            });
+        }
+        invariants
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(allowed: u64, denied: u64) -> Vec<bool> {
+        let tally = Tally::new(2);
+        (0..allowed).for_each(|_| tally.count(1, true));
+        (0..denied).for_each(|_| tally.count(1, false));
+        let elapsed = Duration::from_secs(2);
+        let run = RunFacts { operations: allowed + denied, elapsed, interrupted: false };
+        let quota = Quota::per_second(10).unwrap().with_burst(5).unwrap();
+        tally.check(&quota, elapsed, &run, 0).into_iter().map(|invariant| invariant.held).collect()
+    }
+
+    #[test]
+    fn one_grant_too_many_is_found_and_one_denial_too_early() {
+        assert_eq!(checked(25, 100), [true, true, true]);
+        assert_eq!(checked(26, 100), [false, true, true]);
+        assert_eq!(checked(4, 1), [true, false, true]);
+    }
+}

@@ -1,0 +1,76 @@
+//! One decision on one key.
+
+use std::sync::Arc;
+
+use bench::{BoxError, Class, ClassKind, Invariant, Keys, Outcome, Rng, RunFacts, Workload};
+use clock::{Clock, Time};
+use rate_limiter::{Decision, Memory, RateLimiter, Result};
+
+use crate::tally::Tally;
+
+/// Decisions on keys drawn from a distribution.
+pub(crate) struct Limiting<C> {
+    limiter: Arc<RateLimiter<Memory<u64, C>>>,
+    keys: Keys,
+    tally: Tally,
+    clock: C,
+    start: Time,
+}
+
+const ALLOWED: u8 = 0;
+const DENIED: u8 = 1;
+const FAILED: u8 = 2;
+
+impl<C: Clock> Limiting<C> {
+    pub(crate) fn new(limiter: RateLimiter<Memory<u64, C>>, keys: Keys, clock: C) -> Self {
+        let start = clock.now();
+        Self { limiter: Arc::new(limiter), keys, tally: Tally::new(keys.count()), clock, start }
+    }
+
+    pub(crate) fn limiter(&self) -> Arc<RateLimiter<Memory<u64, C>>> {
+        Arc::clone(&self.limiter)
+    }
+}
+
+impl<C: Clock> Workload for Limiting<C> {
+    type Worker = ();
+    type Input = u64;
+    type Output = Result<Decision>;
+
+    fn classes(&self) -> &'static [Class] {
+        &[
+            Class { name: "allowed", kind: ClassKind::Success },
+            Class { name: "denied", kind: ClassKind::Rejected },
+            Class { name: "failed", kind: ClassKind::Error },
+        ]
+    }
+
+    async fn worker(&self, _id: usize) -> Result<(), BoxError> {
+        Ok(())
+    }
+
+    fn input(&self, _index: u64, rng: &mut Rng) -> u64 {
+        self.keys.choose(rng)
+    }
+
+    async fn op(&self, (): &mut (), key: &u64) -> Result<Decision> {
+        self.limiter.try_acquire(key, 1)
+    }
+
+    fn settle(&self, (): &mut (), key: u64, decision: Result<Decision>) -> Outcome {
+        match decision {
+            Ok(decision) => {
+                let allowed = decision.is_allowed();
+                self.tally.count(key, allowed);
+                Outcome::Class(if allowed { ALLOWED } else { DENIED })
+            }
+            Err(error) => Outcome::Error(FAILED, error.to_string().into()),
+        }
+    }
+
+    fn verify(&self, run: &RunFacts) -> Vec<Invariant> {
+        let elapsed = self.clock.now().since(self.start);
+        let crowded_out = self.limiter.store().stats().crowded_out;
+        self.tally.check(self.limiter.limit().quota(), elapsed, run, crowded_out)
+    }
+}

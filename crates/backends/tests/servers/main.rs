@@ -1,0 +1,89 @@
+//! The connections, against real servers.
+
+use std::process::ExitCode;
+
+use testkit::{Backend, Failed, RedisServer, Setup, Suite};
+
+#[cfg(feature = "rdkafka-0_39")]
+mod kafka;
+#[cfg(feature = "redis-1")]
+mod redis;
+#[cfg(feature = "scylla-1")]
+mod scylla;
+
+/// A case by its name, which is there whether or not what runs it is.
+type Case = &'static str;
+
+fn main() -> ExitCode {
+    let own_redis = |backend| redis().at(RedisServer::find(backend));
+    suite(&["health_answers", "a_script_runs"])
+        .on(Backend::Redis, redis())
+        .on(Backend::Valkey, redis())
+        .on(Backend::RedisCluster, redis())
+        .and(
+            suite(&[
+                "a_wrong_password_is_a_configuration_error",
+                "a_refused_connection_is_safe_to_repeat",
+                "a_lost_answer_is_ambiguous",
+                "a_cut_write_to_a_cluster_is_not_repeated",
+                "a_moved_slot_is_followed",
+            ])
+            .on(Backend::Redis, own_redis(Backend::Redis))
+            .on(Backend::Valkey, own_redis(Backend::Valkey)),
+        )
+        .and(
+            suite(&["health_answers", "a_record_goes_round", "a_missing_broker_is_safe_to_repeat"])
+                .on(Backend::Kafka, kafka())
+                .on(Backend::KafkaCluster, kafka()),
+        )
+        .and(
+            suite(&[
+                "health_answers",
+                "a_lightweight_transaction_applies_once",
+                "an_unknown_keyspace_is_a_configuration_error",
+                "a_missing_node_is_safe_to_repeat",
+            ])
+            .on(Backend::Scylla, scylla())
+            .on(Backend::ScyllaCluster, scylla()),
+        )
+        .main()
+}
+
+fn suite(cases: &[Case]) -> Suite<Case> {
+    Suite::new(cases.to_vec(), |case| case)
+}
+
+#[cfg(feature = "redis-1")]
+fn redis() -> Setup<Case> {
+    Setup::compiled(|case: &Case, target| block_on(redis::run(case, target)))
+}
+
+#[cfg(not(feature = "redis-1"))]
+fn redis() -> Setup<Case> {
+    Setup::not_compiled("redis-1")
+}
+
+#[cfg(feature = "rdkafka-0_39")]
+fn kafka() -> Setup<Case> {
+    Setup::compiled(|case: &Case, url| block_on(kafka::run(case, url)))
+}
+
+#[cfg(not(feature = "rdkafka-0_39"))]
+fn kafka() -> Setup<Case> {
+    Setup::not_compiled("rdkafka-0_39")
+}
+
+#[cfg(feature = "scylla-1")]
+fn scylla() -> Setup<Case> {
+    Setup::compiled(|case: &Case, url| block_on(scylla::run(case, url)))
+}
+
+#[cfg(not(feature = "scylla-1"))]
+fn scylla() -> Setup<Case> {
+    Setup::not_compiled("scylla-1")
+}
+
+#[cfg(any(feature = "redis-1", feature = "rdkafka-0_39", feature = "scylla-1"))]
+fn block_on(case: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(case)
+}

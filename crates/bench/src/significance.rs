@@ -1,0 +1,262 @@
+//! Whether two runs differ: the statistics behind `compare A.json B.json`.
+//!
+//! # The data
+//!
+//! A run gives a few hundred to a few thousand samples, one an interval. Three things make the textbook
+//! t-test on them wrong. Samples that follow each other are alike, so that `n` of them tell less than `n`
+//! independent ones. A neighbour on the machine takes the processor for a second and a burst of samples is far
+//! off. And the level itself wanders.
+//!
+//! # The method
+//!
+//! 1. The samples, in order, are cut into 32 *batches*, each represented by its weighted mean. Batches are
+//!    longer than most of what connects samples, and 10 to 30 of them are known to be about as good as any
+//!    finer choice (Schmeiser, *Batch size effects in the analysis of simulation output*, Operations Research
+//!    30, 1982).
+//! 2. The level of a run is the 20 % *trimmed mean* of its batches, and its variance comes from the winsorized
+//!    ones (Yuen, *The two-sample trimmed t for unequal population variances*, Biometrika 61, 1974). Bursts
+//!    that hit up to a fifth of the run do not count. What happens more often than once a batch, such as a
+//!    pause each 100 ms, is in every batch and does count.
+//! 3. What correlation is left between batches widens the variance by `(1 + r) / (1 - r)` and takes degrees of
+//!    freedom away in proportion, with `r` the lag-1 autocorrelation corrected for its bias of `-1/n`, never
+//!    below 0 (the effective sample size of an AR(1) process: Bayley and Hammersley, *The "effective" number of
+//!    independent observations in an autocorrelated time series*, JRSS Supplement 8, 1946).
+//! 4. The logarithm of the ratio of the two levels is compared with its standard error by Student's t, the
+//!    degrees of freedom after Welch and Satterthwaite.
+//!
+//! # What it was chosen over
+//!
+//! CHOSEN
+//!
+//! # What it cannot do
+//!
+//! LIMITS
+
+mod student_t;
+
+use student_t::{critical_value, two_sided_p};
+
+/// Batches a run is cut into; fewer where it has fewer samples.
+const BATCHES: usize = 32;
+
+/// Samples below which no verdict is given.
+const MIN_SAMPLES: usize = 8;
+
+/// Share of the batches cut off at either end.
+const TRIM: f64 = 0.2;
+
+/// Correlation of batches beyond which the correction would rest on nothing.
+const MAX_CORRELATION: f64 = 0.9;
+
+/// Samples of one run, in the order in which they were taken.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    /// What is compared: operations a second, or the mean latency, of an interval. Not negative.
+    pub value: Vec<f64>,
+    /// How much each counts: the length of the interval, or its number of operations. A sample of weight 0 is
+    /// left out, whatever its value: an interval without operations has no latency.
+    pub weight: Vec<f64>,
+}
+
+/// When a difference is called one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Criterion {
+    /// The chance that two runs of the same thing are called different; the interval covers `1 - alpha`.
+    pub alpha: f64,
+    /// A ratio this near to 1 is never called a difference, however certain it is.
+    pub noise: f64,
+}
+
+impl Default for Criterion {
+    /// `alpha` is 0.005, half of what may be wrong: recorded noise is worse than the theory's.
+    fn default() -> Self {
+        Self { alpha: 0.005, noise: 0.02 }
+    }
+}
+
+/// The answer of [`difference`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Difference {
+    /// What may be said.
+    pub finding: Finding,
+    /// The figures, unless the verdict is [`Finding::CannotTell`].
+    pub estimate: Option<Estimate>,
+}
+
+/// The second series relative to the first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Level of the second series over that of the first.
+    pub ratio: f64,
+    /// Lower end of the interval for the ratio.
+    pub ci_low: f64,
+    /// Upper end of the interval for the ratio.
+    pub ci_high: f64,
+    /// The chance of a ratio at least as far from 1 if both runs had the same level.
+    pub p_value: f64,
+    /// Standard error of the ratio's logarithm: about 0.01 or less is needed to find a difference of 5 %.
+    pub standard_error: f64,
+}
+
+/// What may be said of two runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The second is lower: significant, and beyond the noise band.
+    Lower,
+    /// The second is higher: significant, and beyond the noise band.
+    Higher,
+    /// The whole interval lies within the noise band.
+    Similar,
+    /// No difference was shown, and none ruled out: the interval reaches beyond the noise band.
+    Unclear,
+    /// The data do not allow an answer.
+    CannotTell(Reason),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A series has fewer than 8 samples with a weight.
+    TooFewSamples,
+    /// A series has not as many weights as values.
+    LengthMismatch,
+    /// A value or weight is negative, infinite or not a number.
+    InvalidSample,
+    /// The level of a series is 0: there is no ratio.
+    ZeroLevel,
+    /// `alpha` is not between 0 and 1, or `noise` not between 0 and infinity.
+    InvalidCriterion,
+}
+
+/// Compares series `b` with series `a`. The same input always gives the same answer.
+#[must_use]
+pub fn difference(a: &Samples, b: &Samples, criterion: &Criterion) -> Difference {
+    match estimate(a, b, criterion) {
+        Ok(estimate) => {
+            Difference { finding: finding(&estimate, criterion), estimate: Some(estimate) }
+        }
+        Err(reason) => Difference { finding: Finding::CannotTell(reason), estimate: None },
+    }
+}
+
+fn finding(estimate: &Estimate, criterion: &Criterion) -> Finding {
+    let (low, high) = (1.0 - criterion.noise, 1.0 + criterion.noise);
+    let significant = estimate.p_value < criterion.alpha;
+    if significant && estimate.ratio < low {
+        Finding::Lower
+    } else if significant && estimate.ratio > high {
+        Finding::Higher
+    } else if estimate.ci_low >= low && estimate.ci_high <= high {
+        Finding::Similar
+    } else {
+        Finding::Unclear
+    }
+}
+
+fn estimate(a: &Samples, b: &Samples, criterion: &Criterion) -> Result<Estimate, Reason> {
+    let Criterion { alpha, noise } = *criterion;
+    if !(alpha > 0.0 && alpha < 1.0 && noise >= 0.0 && noise.is_finite()) {
+        return Err(Reason::InvalidCriterion);
+    }
+    let (a, b) = (Level::of(a)?, Level::of(b)?);
+    let variance = a.variance + b.variance;
+    let standard_error = variance.sqrt();
+    let log_ratio = (b.mean / a.mean).ln();
+    if !(log_ratio.is_finite() && standard_error.is_finite()) {
+        return Err(Reason::InvalidSample);
+    }
+    // Without any scatter, any difference is certain.
+    let (p_value, reach) = if variance == 0.0 {
+        (if log_ratio == 0.0 { 1.0 } else { 0.0 }, 0.0)
+    } else {
+        let share = a.variance / variance;
+        let freedom = 1.0 / (share * share / a.freedom + (1.0 - share) * (1.0 - share) / b.freedom);
+        (
+            two_sided_p(log_ratio / standard_error, freedom),
+            critical_value(alpha, freedom) * standard_error,
+        )
+    };
+    Ok(Estimate {
+        ratio: log_ratio.exp(),
+        ci_low: (log_ratio - reach).exp(),
+        ci_high: (log_ratio + reach).exp(),
+        p_value,
+        standard_error,
+    })
+}
+
+/// Where a series lies, and how well that is known.
+struct Level {
+    mean: f64,
+    /// Variance of the mean's logarithm.
+    variance: f64,
+    /// Degrees of freedom of the variance.
+    freedom: f64,
+}
+
+impl Level {
+    fn of(series: &Samples) -> Result<Self, Reason> {
+        let mut batches = batch_means(series)?;
+        let count = batches.len();
+        let mut sorted = batches.clone();
+        sorted.sort_by(f64::total_cmp);
+        let cut = (count as f64 * TRIM) as usize;
+        let kept = &sorted[cut..count - cut];
+        let mean = average(kept);
+        if mean == 0.0 {
+            return Err(Reason::ZeroLevel);
+        }
+
+        // Winsorized: what was cut counts as the nearest that was kept.
+        let (low, high) = (kept[0], kept[kept.len() - 1]);
+        for batch in &mut batches {
+            *batch = batch.clamp(low, high);
+        }
+        let center = average(&batches);
+        let deviation: Vec<f64> = batches.iter().map(|batch| (batch - center) / mean).collect();
+        let squares: f64 = deviation.iter().map(|d| d * d).sum();
+        let products: f64 = deviation.windows(2).map(|pair| pair[0] * pair[1]).sum();
+        let correlation = if squares > 0.0 { products / squares + 1.0 / count as f64 } else { 0.0 };
+        let correlation = correlation.clamp(0.0, MAX_CORRELATION);
+        let widening = (1.0 + correlation) / (1.0 - correlation);
+
+        let kept = kept.len() as f64;
+        Ok(Self {
+            mean,
+            variance: squares / (kept * (kept - 1.0)) * widening,
+            freedom: ((kept - 1.0) / widening).max(1.0),
+        })
+    }
+}
+
+/// Weighted means of consecutive samples, as nearly as can be the same number of samples in each.
+fn batch_means(series: &Samples) -> Result<Vec<f64>, Reason> {
+    if series.value.len() != series.weight.len() {
+        return Err(Reason::LengthMismatch);
+    }
+    let samples = series.value.iter().zip(&series.weight).filter(|&(_, &weight)| weight != 0.0);
+    let samples: Vec<(f64, f64)> = samples.map(|(&value, &weight)| (value, weight)).collect();
+    let is_valid = |x: f64| x.is_finite() && x >= 0.0;
+    if !samples.iter().all(|&(value, weight)| is_valid(value) && is_valid(weight)) {
+        return Err(Reason::InvalidSample);
+    }
+    if samples.len() < MIN_SAMPLES {
+        return Err(Reason::TooFewSamples);
+    }
+    let count = samples.len().min(BATCHES);
+    let bound = |batch: usize| batch * samples.len() / count;
+    let means: Vec<f64> = (0..count)
+        .map(|batch| {
+            let samples = &samples[bound(batch)..bound(batch + 1)];
+            let total: f64 = samples.iter().map(|(_, weight)| weight).sum();
+            samples.iter().map(|(value, weight)| value * weight).sum::<f64>() / total
+        })
+        .collect();
+    // Sums of enormous numbers.
+    if means.iter().all(|mean| mean.is_finite()) { Ok(means) } else { Err(Reason::InvalidSample) }
+}
+
+fn average(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}

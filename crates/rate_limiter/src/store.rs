@@ -1,0 +1,152 @@
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use backends::Result;
+
+use crate::{Decision, Limit};
+
+/// What a backend of the rate limiter does: decide on requests, one atomic decision each.
+///
+/// # Contract
+///
+/// A key that was never seen has its whole quota. A decision is atomic: concurrent callers on one key
+/// get what some serial order of their calls would have given. A denied request takes nothing. A key
+/// may be forgotten once its quota is whole again, never earlier. Implementors run the cases of
+/// `rate_limiter::conformance` (feature `conformance`).
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// What this backend does differently from the others.
+    fn capability(&self) -> Capability;
+
+    /// Takes `cost` tokens from `key` under `limit`, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when `cost` is zero, `Closed` after [`close`](Store::close); otherwise what the
+    /// connection reports.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call whose future is dropped may or may not have taken its cost, never part of it.
+    fn acquire(&self, key: &[u8], limit: &Limit, cost: u32) -> impl Future<Output = Result<Decision>> + Send;
+
+    /// Asks the backend for a sign of life. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot serve requests now.
+    fn health(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends the use of the store: later calls answer `Closed`. Closing twice is not an error.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// When what was under way could not be finished within the drain deadline.
+    fn close(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// What may differ between backends, as data.
+///
+/// ```
+/// use rate_limiter::Capability;
+///
+/// const CAPABILITY: Capability = Capability::new("my-store").server_clock().durable();
+/// assert!(CAPABILITY.server_clock && !CAPABILITY.linearizable);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capability {
+    /// The name of the backend, as errors and metrics carry it.
+    pub backend: &'static str,
+    /// Decisions on one key are linearizable, also while a server fails over.
+    pub linearizable: bool,
+    /// The time is the server's, so that clocks of callers do not matter.
+    pub server_clock: bool,
+    /// What was taken is still taken after a restart of the process.
+    pub durable: bool,
+    /// The most keys that are remembered at once; `None` when memory alone is the limit.
+    pub max_keys: Option<usize>,
+}
+
+impl Capability {
+    /// A backend that promises nothing but the contract.
+    #[must_use]
+    pub const fn new(backend: &'static str) -> Self {
+        Self { backend, linearizable: false, server_clock: false, durable: false, max_keys: None }
+    }
+
+    /// Decisions on one key are linearizable.
+    #[must_use]
+    pub const fn linearizable(self) -> Self {
+        Self { linearizable: true, ..self }
+    }
+
+    /// The time is the server's.
+    #[must_use]
+    pub const fn server_clock(self) -> Self {
+        Self { server_clock: true, ..self }
+    }
+
+    /// State survives a restart of the process.
+    #[must_use]
+    pub const fn durable(self) -> Self {
+        Self { durable: true, ..self }
+    }
+
+    /// At most `keys` are remembered at once.
+    #[must_use]
+    pub const fn max_keys(self, keys: usize) -> Self {
+        Self { max_keys: Some(keys), ..self }
+    }
+}
+
+/// A boxed future, as the object-safe twin returns it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The object-safe twin of [`Store`], for a backend that is chosen at run time. Every `Store` is one,
+/// and an `Arc<dyn DynStore>` is a `Store` again.
+pub trait DynStore: fmt::Debug + Send + Sync + 'static {
+    /// See [`Store::capability`].
+    fn capability(&self) -> Capability;
+    /// See [`Store::acquire`], also for cancel safety.
+    fn acquire<'a>(&'a self, key: &'a [u8], limit: &'a Limit, cost: u32) -> BoxFuture<'a, Result<Decision>>;
+    /// See [`Store::health`].
+    fn health(&self) -> BoxFuture<'_, Result<()>>;
+    /// See [`Store::close`].
+    fn close(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+impl<S: Store> DynStore for S {
+    fn capability(&self) -> Capability {
+        Store::capability(self)
+    }
+
+    fn acquire<'a>(&'a self, key: &'a [u8], limit: &'a Limit, cost: u32) -> BoxFuture<'a, Result<Decision>> {
+        Box::pin(Store::acquire(self, key, limit, cost))
+    }
+
+    fn health(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(Store::health(self))
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(Store::close(self))
+    }
+}
+
+impl Store for Arc<dyn DynStore> {
+    fn capability(&self) -> Capability {
+        (**self).capability()
+    }
+
+    async fn acquire(&self, key: &[u8], limit: &Limit, cost: u32) -> Result<Decision> {
+        (**self).acquire(key, limit, cost).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        (**self).health().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        (**self).close().await
+    }
+}

@@ -1,0 +1,52 @@
+//! The in-memory store holds no more keys than it may, and never gives a key a fresh quota early.
+
+use std::time::Duration;
+
+use clock::ManualClock;
+use rate_limiter::{Decision, Limit, Memory, RateLimiter};
+
+fn limiter(max_keys: usize, quota: &str) -> (RateLimiter<Memory<u64, ManualClock>>, ManualClock) {
+    let clock = ManualClock::new();
+    let store = Memory::builder().clock(clock.clone()).max_keys(max_keys).build().unwrap();
+    (RateLimiter::new(store, Limit::token_bucket(quota.parse().unwrap()).unwrap()), clock)
+}
+
+#[test]
+fn a_flood_of_keys_resets_nobody() {
+    let (limiter, _clock) = limiter(1_000, "1/h burst 2");
+    assert!(limiter.try_allow(&0).unwrap() && limiter.try_allow(&0).unwrap());
+    let admitted = (1..1_000_000_u64).filter(|key| limiter.try_allow(key).unwrap()).count();
+    assert_eq!(admitted, 999);
+    assert!(!limiter.try_allow(&0).unwrap(), "a key in use was forgotten");
+    let stats = limiter.store().stats();
+    assert_eq!((stats.keys, stats.crowded_out, stats.evicted), (1_000, 999_000, 0));
+}
+
+#[test]
+fn a_key_that_is_crowded_out_is_told_when_to_come_back() {
+    let (limiter, clock) = limiter(10, "1/s burst 3");
+    for key in 0..10 {
+        assert!(limiter.try_allow(&key).unwrap());
+        clock.advance(Duration::from_millis(10));
+    }
+    let Decision::Denied { retry_after } = limiter.try_acquire(&99, 1).unwrap() else {
+        panic!("expected a denial")
+    };
+    assert_eq!(retry_after, Duration::from_millis(900));
+    clock.advance(retry_after);
+    assert!(limiter.try_allow(&99).unwrap());
+    assert_eq!(limiter.store().stats().evicted, 1);
+}
+
+#[test]
+fn memory_stays_within_the_bound_while_keys_come_and_go() {
+    let (limiter, clock) = limiter(10_000, "1000/s burst 1");
+    for key in 0..1_000_000_u64 {
+        assert!(limiter.try_allow(&key).unwrap());
+        clock.advance(Duration::from_micros(1));
+    }
+    let stats = limiter.store().stats();
+    assert!(stats.keys <= 10_000, "{stats:?}");
+    assert_eq!(stats.crowded_out, 0);
+    assert_eq!(stats.allowed, 1_000_000);
+}

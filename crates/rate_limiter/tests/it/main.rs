@@ -1,0 +1,9 @@
+//! What the conformance suite does not cover: the arithmetic against a model, the bounds of the
+//! in-memory store, clocks that go back, and what cannot be built.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod clock_steps;
+mod full_store;
+mod invalid;
+mod model;

@@ -1,0 +1,25 @@
+//! What the tests of this workspace share, and nothing that a service would use.
+//!
+//! | | |
+//! |---|---|
+//! | [`Suite`] | every case on every backend, as trials; what is missing is shown, or a failure |
+//! | [`Backend`] | which servers there are, where they listen, and whether a test may use them |
+//! | [`RedisServer`], [`Server`] | servers of a test's own: kill, freeze, restart; they die with the test |
+//! | [`FaultProxy`] | delays, losses, cuts and refusals between a client and a server |
+//! | [`Scratch`], [`unique`] | folders and names that no other test has |
+//! | [`eventually`] | waits for a condition, with a deadline; no test sleeps |
+
+mod backend;
+mod fault_proxy;
+mod scratch;
+mod server;
+mod trials;
+mod wait;
+
+pub use backend::Backend;
+pub use fault_proxy::{Direction, FaultProxy, Traffic};
+pub use libtest_mimic::Failed;
+pub use scratch::{Scratch, unique};
+pub use server::{RedisBuilder, RedisServer, Server};
+pub use trials::{Setup, Suite};
+pub use wait::eventually;

@@ -1,0 +1,4 @@
+//! What needs no server program.
+
+mod fault_proxy;
+mod server;
