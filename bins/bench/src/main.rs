@@ -1,10 +1,11 @@
 //! Measures the runner itself, compares reports, and renders them.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use bench::{ExitStatus, RunArgs};
 use clap::{Parser, Subcommand};
 
+mod reports;
 mod stall;
 
 /// Measures the runner itself, compares reports, and renders them
@@ -18,7 +19,31 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// Run operations that do nothing: what remains is the runner
-    Noop(NoopArgs),
+    Noop(Box<NoopArgs>),
+    /// Measure what the runner itself costs on this machine
+    Calibrate,
+    /// Hold reports against each other, with significance; exits with 4 when B is worse
+    Compare(CompareArgs),
+    /// Render a JSON report as one HTML page
+    Render {
+        /// The report
+        json: PathBuf,
+        /// The page
+        html: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct CompareArgs {
+    /// JSON reports: A B, or A B A B ... of runs taken in turn
+    #[arg(required = true, num_args = 2.., value_name = "REPORT")]
+    reports: Vec<PathBuf>,
+    /// A difference smaller than this share is never called one
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
+    noise: f64,
+    /// The chance of calling two runs of the same thing different
+    #[arg(long, value_name = "CHANCE", default_value_t = 0.005)]
+    alpha: f64,
 }
 
 #[derive(clap::Args)]
@@ -37,12 +62,16 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
         Command::Noop(args) => noop(&args),
+        Command::Calibrate => reports::calibrate(),
+        Command::Compare(args) => reports::compare(&args.reports, args.noise, args.alpha),
+        Command::Render { json, html } => reports::render(&json, &html),
     };
     match result {
         Ok(status) => status.into(),
         Err(error) => {
             bench::complain(&format!("bench: {error:#}"));
-            ExitStatus::Failed.into()
+            let status = if error.is::<reports::Usage>() { ExitStatus::Usage } else { ExitStatus::Failed };
+            status.into()
         }
     }
 }

@@ -19,9 +19,9 @@ impl Backend {
         const INSTEAD: &str = "run: cargo run --release --bin rate-limiter -- --backend memory";
         match self {
             Self::Memory => Ok(()),
-            Self::Kafka => Err(format!(
-                "kafka cannot keep limits, since a log has no read-modify-write; {INSTEAD}"
-            )),
+            Self::Kafka => {
+                Err(format!("kafka cannot keep limits, since a log has no read-modify-write; {INSTEAD}"))
+            }
             Self::Redis | Self::RedisCluster | Self::Scylla => {
                 Err(format!("the backend {self} is not built into this version; {INSTEAD}"))
             }

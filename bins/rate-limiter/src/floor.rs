@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bench::{
-    Amount, BoxError, Ceiling, Class, ClassKind, Config, Invariant, Keys, Outcome, Pacing, Progress, Rng, RunFacts, Workload,
+    Amount, BoxError, Ceiling, Class, ClassKind, Config, Invariant, Keys, Outcome, Pacing, Progress, Rng,
+    RunFacts, Workload,
 };
 use clock::{Clock, PreciseClock};
 
@@ -15,9 +16,9 @@ struct Floor {
 }
 
 /// Measures the floor with the pacing and the keys of the run; takes a fraction of a second.
-pub(crate) fn measure(config: &Config, keys: Keys) -> Result<Ceiling, BoxError> {
+pub(crate) fn measure(config: &Config, keys: &Keys) -> Result<Ceiling, BoxError> {
     let slots = (0..keys.count()).map(|_| AtomicU64::new(0)).collect();
-    let floor = Floor { slots, keys, clock: PreciseClock::new() };
+    let floor = Floor { slots, keys: keys.clone(), clock: PreciseClock::new() };
     let config = Config {
         pacing: Pacing::Closed,
         amount: Amount::Requests(2_000_000),

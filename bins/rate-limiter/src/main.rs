@@ -36,7 +36,7 @@ struct Args {
     #[arg(long, default_value = "token-bucket")]
     algorithm: Algorithm,
     /// What each key may do, like 100/s or '100/s burst 20' [default: what admits about half]
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     quota: Option<Quota>,
     /// How many keys there are
     #[arg(long, default_value = "100k", value_name = "N", value_parser = bench::format::parse_count)]
@@ -76,7 +76,11 @@ fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
     args.backend.check().map_err(Usage)?;
     let keys = Keys::new(args.keys, args.distribution).map_err(|error| Usage(error.to_string()))?;
     if args.keys > tally::MOST_KEYS {
-        bail!(Usage(format!("{} keys cannot be checked one by one; the most is {}", args.keys, tally::MOST_KEYS)));
+        bail!(Usage(format!(
+            "{} keys cannot be checked one by one; the most is {}",
+            args.keys,
+            tally::MOST_KEYS
+        )));
     }
     let virtual_clock = args.run.virtual_clock();
     let config = args.run.config(virtual_clock.clone());
@@ -98,7 +102,7 @@ fn limiting<C: Clock + Clone>(
     limit: Limit,
     clock: C,
 ) -> anyhow::Result<ExitStatus> {
-    let ceiling = floor::measure(config, keys).map_err(anyhow::Error::from_boxed)?;
+    let ceiling = floor::measure(config, &keys).map_err(anyhow::Error::from_boxed)?;
     // A fifth of room: keys spread over the shards of the store by chance.
     let room = usize::try_from(args.keys + args.keys / 5 + 1).context("too many keys for this machine")?;
     let store = Memory::builder().clock(clock.clone()).max_keys(room).build()?;

@@ -66,7 +66,9 @@ fn rank_groups(keys: u64) -> Vec<(f64, f64)> {
 
 /// Grants a key under which the keys together get half of `requests`.
 fn grants_for_half(groups: &[(f64, f64)], requests: f64) -> f64 {
-    let granted = |grants: f64| -> f64 { groups.iter().map(|(keys, share)| keys * (share * requests).min(grants)).sum() };
+    let granted = |grants: f64| -> f64 {
+        groups.iter().map(|(keys, share)| keys * (share * requests).min(grants)).sum()
+    };
     let (mut low, mut high) = (0.0, requests);
     for _ in 0..100 {
         let middle = f64::midpoint(low, high);

@@ -50,20 +50,19 @@ impl Tally {
         let over = counts.iter().filter(|(allowed, _)| u128::from(*allowed) > most).count();
         let highest = counts.iter().map(|(allowed, _)| *allowed).max().unwrap_or(0);
         let counted: u64 = counts.iter().map(|(allowed, denied)| allowed + denied).sum();
-        let mut invariants = vec![
-            Invariant {
-                name: "no key was admitted more than its quota".to_owned(),
-                held: over == 0,
-                detail: format!(
-                    "{over} of {} keys above {most} ({quota} for {:.3} s); the highest was {highest}",
-                    counts.len(),
-                    elapsed.as_secs_f64()
-                ),
-            },
-        ];
+        let mut invariants = vec![Invariant {
+            name: "no key was admitted more than its quota".to_owned(),
+            held: over == 0,
+            detail: format!(
+                "{over} of {} keys above {most} ({quota} for {:.3} s); the highest was {highest}",
+                counts.len(),
+                elapsed.as_secs_f64()
+            ),
+        }];
         // What an interrupted operation took is missing in the count.
         if !run.interrupted {
-            let early = counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < quota.burst()).count();
+            let early =
+                counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < quota.burst()).count();
             invariants.push(Invariant {
                 name: "no key was denied before its burst was used".to_owned(),
                 held: early == 0 || crowded_out > 0,

@@ -24,7 +24,8 @@ const FAILED: u8 = 2;
 impl<C: Clock> Limiting<C> {
     pub(crate) fn new(limiter: RateLimiter<Memory<u64, C>>, keys: Keys, clock: C) -> Self {
         let start = clock.now();
-        Self { limiter: Arc::new(limiter), keys, tally: Tally::new(keys.count()), clock, start }
+        let tally = Tally::new(keys.count());
+        Self { limiter: Arc::new(limiter), keys, tally, clock, start }
     }
 
     pub(crate) fn limiter(&self) -> Arc<RateLimiter<Memory<u64, C>>> {

@@ -3,10 +3,13 @@
 mod config;
 mod error;
 #[cfg(feature = "kafka")]
+#[cfg_attr(not(feature = "rdkafka-0_39"), expect(unreachable_pub, reason = "public with `rdkafka-0_39`"))]
 mod kafka;
 #[cfg(feature = "redis")]
+#[cfg_attr(not(feature = "redis-1"), expect(unreachable_pub, reason = "public with `redis-1`"))]
 mod redis;
 #[cfg(feature = "scylla")]
+#[cfg_attr(not(feature = "scylla-1"), expect(unreachable_pub, reason = "public with `scylla-1`"))]
 mod scylla;
 pub mod telemetry;
 

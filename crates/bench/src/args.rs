@@ -4,8 +4,8 @@ use clap::Args;
 use clock::{ManualClock, PreciseClock};
 
 use crate::{
-    Amount, Arrivals, BoxError, Config, ExitStatus, Late, Output, Pacing, Plan, Progress, Report, Run, Shape, Threshold,
-    Workload, calibrate,
+    Amount, Arrivals, BoxError, Config, ExitStatus, Late, Output, Pacing, Plan, Progress, Report, Run, Shape,
+    Threshold, Workload, calibrate,
     format::{parse_count, parse_duration},
     process::Machine,
     run,
@@ -144,12 +144,15 @@ impl RunArgs {
         };
         flag("concurrency", config.concurrency.to_string());
         flag("seed", config.seed.to_string());
-        flag("loop", match &config.pacing {
-            Pacing::Closed => "closed".to_owned(),
-            Pacing::Open { plan, late: Late::Queue } => format!("open, {plan}"),
-            Pacing::Open { plan, late: Late::Drop } => format!("open, {plan}, late dropped"),
-            Pacing::Virtual { plan, .. } => format!("virtual time, {plan}"),
-        });
+        flag(
+            "loop",
+            match &config.pacing {
+                Pacing::Closed => "closed".to_owned(),
+                Pacing::Open { plan, late: Late::Queue } => format!("open, {plan}"),
+                Pacing::Open { plan, late: Late::Drop } => format!("open, {plan}, late dropped"),
+                Pacing::Virtual { plan, .. } => format!("virtual time, {plan}"),
+            },
+        );
         if config.sample_every > 1 {
             flag("sample-every", config.sample_every.to_string());
         }

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use clock::{Clock, PreciseClock};
 
 use crate::{
-    Amount, BoxError, Class, ClassKind, Config, Harness, Invariant, Outcome, Pacing, Progress, Rng, RunFacts, Workload,
-    run,
+    Amount, BoxError, Class, ClassKind, Config, Harness, Invariant, Outcome, Pacing, Progress, Rng, RunFacts,
+    Workload, run,
 };
 
 /// A workload that does nothing: what remains is the runner.
@@ -43,30 +43,35 @@ impl Workload for Noop {
     }
 }
 
-/// Measures the runner with the pacing and the sampling of `config`; takes some 0.1 s.
+/// Measures the runner with the concurrency and the sampling of `config`; takes some 0.1 s.
 ///
 /// # Errors
 ///
 /// When the run cannot be started.
 pub fn calibrate(config: &Config) -> Result<Harness, BoxError> {
-    const OPERATIONS: u64 = 1_000_000;
+    const ROUNDS: u64 = 5;
+    const OPERATIONS: u64 = 400_000;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let concurrency = config.concurrency.clamp(1, cpus);
     let noop = Config {
         pacing: Pacing::Closed,
         amount: Amount::Requests(OPERATIONS),
-        warmup: Some(Amount::Requests(OPERATIONS / 10)),
+        warmup: None,
         concurrency,
         progress: Progress::Quiet,
         digest: false,
         ..config.clone()
     };
-    let run = run(Noop, &noop)?;
-    let noop_ns = run.elapsed.as_secs_f64() * 1e9 * concurrency as f64 / run.totals.operations.max(1) as f64;
+    let mut noop_ns = f64::INFINITY;
+    // The least of some rounds, since noise only adds.
+    for _ in 0..ROUNDS {
+        let run = run(Noop, &noop)?;
+        noop_ns = noop_ns.min(run.elapsed.as_secs_f64() * 1e9 * concurrency as f64 / OPERATIONS as f64);
+    }
     Ok(Harness { clock_ns: clock_ns(&config.clock), noop_ns, share: None })
 }
 
-/// Nanoseconds that one reading of `clock` takes: the least of some rounds, since noise only adds.
+/// Nanoseconds that one reading of `clock` takes: the least of some rounds, too.
 fn clock_ns(clock: &PreciseClock) -> f64 {
     const READINGS: u32 = 20_000;
     let round = || {

@@ -26,13 +26,12 @@ const TICKS_PER_HALF_DISTANCE: f64 = 5.0;
 /// # Errors
 ///
 /// Those of `out`, and [`io::ErrorKind::InvalidInput`] if `unit_scale` is not a finite number above zero.
-pub fn write_hgrm(
-    out: &mut impl io::Write,
-    histogram: &Histogram<u64>,
-    unit_scale: f64,
-) -> io::Result<()> {
+pub fn write_hgrm(out: &mut impl io::Write, histogram: &Histogram<u64>, unit_scale: f64) -> io::Result<()> {
     if !(unit_scale.is_finite() && unit_scale > 0.0) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the unit scale must be finite and positive"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the unit scale must be finite and positive",
+        ));
     }
     let digits = usize::from(histogram.sigfig());
     let scaled = |value: f64| fixed(value / unit_scale, digits);
@@ -161,8 +160,8 @@ mod tests {
             (123.456, 3, "123.456"),
             (1e-300, 12, "0.000000000000"),
             // Halfway between two forms of 16 digits.
-            (723_953_640_099_807.25, 3, "723953640099807.200"),
-            (723_953_640_099_807.75, 3, "723953640099807.800"),
+            (723_953_640_099_807.0 + 0.25, 3, "723953640099807.200"),
+            (723_953_640_099_807.0 + 0.75, 3, "723953640099807.800"),
         ] {
             assert_eq!(fixed(value, decimals), expected, "{value} with {decimals} decimals");
         }

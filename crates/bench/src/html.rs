@@ -30,12 +30,10 @@ pub fn render(report: &Report) -> String {
         figures::section(report),
         percentiles::section(report),
         timeline::section(report),
-        latency_table::section(report),
         outcomes::section(report),
-        tables::checks(report),
+        ladder_and_checks(report),
         tables::ceilings(report),
         tables::facts(report),
-        tables::harness(report),
         tables::setting(report),
         GLOSSARY.to_owned(),
     ]
@@ -59,7 +57,8 @@ const STYLE: &str = include_str!("html/style.css");
 /// Shows under a plot what a browser would otherwise show as a tooltip, late and not at all on touch.
 const READ_OUT: &str = include_str!("html/read_out.js");
 /// What a report quotes from servers must not be able to load anything.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 
 fn header(report: &Report) -> String {
     let (tone, mark) = match report.verdict.exit_code {
@@ -76,10 +75,16 @@ fn header(report: &Report) -> String {
          <p class=\"lead\">{lead}</p>\n{notes}</header>\n",
         name = escape(&report.benchmark),
         version = escape(&report.version),
-        verdict = shortened(&report.verdict.text, 600),
+        verdict = shortened(&sentence(&report.verdict.text), 600),
         code = report.verdict.exit_code,
         lead = figures::lead(report),
     )
+}
+
+/// With a capital at its start.
+fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }
 
 /// What a reader must know before believing the figures, as HTML.
@@ -87,7 +92,8 @@ fn notes(report: &Report) -> Vec<String> {
     let summary = &report.summary;
     let mut notes = Vec::new();
     if report.invariants.iter().any(|invariant| !invariant.held) {
-        notes.push("An invariant broke, so the figures below describe a run that was not correct.".to_owned());
+        notes
+            .push("An invariant broke, so the figures below describe a run that was not correct.".to_owned());
     }
     if summary.interrupted {
         notes.push("The run was cut short: every figure below is of the part that ran.".to_owned());
@@ -107,6 +113,16 @@ fn notes(report: &Report) -> Vec<String> {
         ));
     }
     notes
+}
+
+fn ladder_and_checks(report: &Report) -> String {
+    let ladder = latency_table::section(report);
+    let checks = tables::checks(report) + &tables::harness(report);
+    if latency_table::is_narrow(report) && !ladder.is_empty() {
+        format!("<div class=\"columns\">\n{ladder}<div>\n{checks}</div>\n</div>\n")
+    } else {
+        ladder + &checks
+    }
 }
 
 const GLOSSARY: &str = "<section class=\"glossary\">\n<h2>Words used here</h2>\n<dl>\n\

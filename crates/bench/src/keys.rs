@@ -1,8 +1,6 @@
 use std::{error, fmt, str::FromStr};
 
-use rand_distr::{Distribution, Zipf};
-
-use crate::Rng;
+use crate::{Rng, zipf::Zipf};
 
 /// How keys are chosen, as a flag says it: `uniform`, `zipf:0.99`, `hotspot:0.1:0.9`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,16 +22,16 @@ pub enum KeyDistribution {
 }
 
 /// Chooses keys from 0 to `count - 1`; the lower the number, the hotter the key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Keys {
     count: u64,
     chooser: Chooser,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Chooser {
     Uniform,
-    Zipf(Zipf<f64>),
+    Zipf(Zipf),
     Hotspot { hot: u64, share: f64 },
 }
 
@@ -47,14 +45,11 @@ impl Keys {
         if count == 0 || count > 1 << 40 {
             return Err(KeysError(format!("{count} keys; use from 1 to 2^40")));
         }
-        let n = count as f64;
         let chooser = match distribution {
             KeyDistribution::Uniform => Chooser::Uniform,
-            KeyDistribution::Zipf { exponent } => {
-                Chooser::Zipf(Zipf::new(n, exponent).map_err(|error| KeysError(format!("zipf: {error}")))?)
-            }
+            KeyDistribution::Zipf { exponent } => Chooser::Zipf(Zipf::new(count, exponent)),
             KeyDistribution::Hotspot { fraction, share } => {
-                let hot = (n * fraction).ceil().clamp(1.0, n) as u64;
+                let hot = (count as f64 * fraction).ceil().clamp(1.0, count as f64) as u64;
                 Chooser::Hotspot { hot, share }
             }
         };
@@ -70,12 +65,12 @@ impl Keys {
     /// The next key.
     #[inline]
     pub fn choose(&self, rng: &mut Rng) -> u64 {
-        match self.chooser {
+        match &self.chooser {
             Chooser::Uniform => rng.below(self.count),
-            Chooser::Zipf(zipf) => (zipf.sample(rng) as u64 - 1).min(self.count - 1),
+            Chooser::Zipf(zipf) => zipf.sample(rng) - 1,
             Chooser::Hotspot { hot, share } => {
                 let cold = self.count - hot;
-                if cold == 0 || rng.unit() < share { rng.below(hot) } else { hot + rng.below(cold) }
+                if cold == 0 || rng.unit() < *share { rng.below(*hot) } else { hot + rng.below(cold) }
             }
         }
     }

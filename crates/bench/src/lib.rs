@@ -2,6 +2,7 @@
 
 mod args;
 pub mod calibrate;
+pub mod compare;
 mod config;
 mod exit;
 pub mod format;
@@ -19,6 +20,7 @@ mod sampler;
 pub mod significance;
 mod threshold;
 mod workload;
+mod zipf;
 
 pub use args::RunArgs;
 pub use config::{Amount, Config, Late, Pacing, Progress};
@@ -28,7 +30,8 @@ pub use output::{Output, complain, print};
 pub use plan::{Arrivals, Plan, PlanError, Schedule, Shape};
 pub use process::Machine;
 pub use report::{
-    Ceiling, ClassReport, Fact, Harness, Latency, Quantile, Report, SCHEMA_VERSION, Summary, ThresholdResult, Verdict,
+    Ceiling, ClassReport, Fact, Harness, Latency, Quantile, Report, SCHEMA_VERSION, Summary, ThresholdResult,
+    Verdict,
 };
 pub use rng::Rng;
 pub use runner::{Run, run};

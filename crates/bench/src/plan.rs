@@ -80,7 +80,8 @@ impl Plan {
             Shape::Sine { swing, period } => {
                 // mass(t) = rate * (t + swing * period / TAU * (1 - cos(TAU * t / period))) rises
                 // strictly and stays within one swing of its mean line: bisect there.
-                let mass_at = |t: f64| self.rate * (t + swing * period / TAU * (1.0 - (TAU * t / period).cos()));
+                let mass_at =
+                    |t: f64| self.rate * (t + swing * period / TAU * (1.0 - (TAU * t / period).cos()));
                 let mean = mass / self.rate;
                 let (mut low, mut high) = ((mean - 2.0 * swing * period / TAU).max(0.0), mean);
                 for _ in 0..64 {
@@ -131,7 +132,9 @@ impl FromStr for Shape {
         match (name, numbers.as_slice()) {
             ("flat", []) => Ok(Self::Flat),
             ("ramp", &[seconds]) if seconds > 0.0 && seconds.is_finite() => Ok(Self::Ramp { seconds }),
-            ("sine", &[swing, period]) if (0.0..1.0).contains(&swing) && period > 0.0 && period.is_finite() => {
+            ("sine", &[swing, period])
+                if (0.0..1.0).contains(&swing) && period > 0.0 && period.is_finite() =>
+            {
                 Ok(Self::Sine { swing, period })
             }
             _ => Err(PlanError(format!(

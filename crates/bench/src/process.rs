@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// The machine of a run, so that reports of different machines are not compared unawares.
@@ -42,13 +43,7 @@ pub(crate) fn peak_rss() -> Option<u64> {
 }
 
 /// Processor time of all threads of this process so far, in seconds.
-pub(crate) fn cpu_seconds() -> Option<f64> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name in parentheses may hold spaces; utime and stime are fields 14 and 15 of the line.
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    // The kernel's unit towards programs is 1/100 s on every architecture that Rust supports.
-    Some((user + system) as f64 / 100.0)
+pub(crate) fn cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

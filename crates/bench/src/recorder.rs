@@ -184,7 +184,9 @@ impl Records {
 
     fn sum(&self, of: impl Fn(&ClassRecord) -> Option<&Histogram<u64>>) -> Histogram<u64> {
         let mut sum = histogram();
-        for part in self.classes.iter().flatten().filter(|record| record.count > 0).filter_map(|record| of(record)) {
+        for part in
+            self.classes.iter().flatten().filter(|record| record.count > 0).filter_map(|record| of(record))
+        {
             add(&mut sum, part);
         }
         sum

@@ -73,8 +73,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Operations in classes that count as errors, as a share of all.
     pub error_rate: f64,
-    /// Processor time of this process in the measured phase.
-    pub cpu_s: Option<f64>,
+    /// Processor time of this process in the measured phase, user and system.
+    pub cpu_s: f64,
     /// The most memory that this process has held.
     pub peak_rss_bytes: Option<u64>,
     /// Whether the run was cut short.
@@ -182,7 +182,14 @@ pub struct Verdict {
 impl Report {
     /// A report on `run`; thresholds and verdict are added by [`Report::judge`](crate::Report::judge).
     #[must_use]
-    pub fn new(benchmark: &str, version: &str, classes: &[Class], config: &Config, run: &Run, machine: Machine) -> Self {
+    pub fn new(
+        benchmark: &str,
+        version: &str,
+        classes: &[Class],
+        config: &Config,
+        run: &Run,
+        machine: Machine,
+    ) -> Self {
         let classes: Vec<ClassReport> = (classes.iter().zip(&run.records.classes))
             .map(|(class, record)| ClassReport {
                 name: class.name.to_owned(),
@@ -190,7 +197,11 @@ impl Report {
                 count: record.as_ref().map_or(0, |record| record.count),
                 service: record.as_ref().and_then(|record| Latency::of(&record.service)),
                 response: record.as_ref().and_then(|record| Latency::of(record.response.as_ref()?)),
-                messages: record.iter().flat_map(|record| &record.messages).map(ToString::to_string).collect(),
+                messages: record
+                    .iter()
+                    .flat_map(|record| &record.messages)
+                    .map(ToString::to_string)
+                    .collect(),
             })
             .collect();
         Self {
@@ -224,7 +235,8 @@ impl Report {
 impl Summary {
     fn new(classes: &[ClassReport], config: &Config, run: &Run) -> Self {
         let operations = run.totals.operations;
-        let errors: u64 = classes.iter().filter(|class| class.kind == ClassKind::Error).map(|class| class.count).sum();
+        let errors: u64 =
+            classes.iter().filter(|class| class.kind == ClassKind::Error).map(|class| class.count).sum();
         let elapsed_s = run.elapsed.as_secs_f64();
         let open = match &config.pacing {
             Pacing::Open { plan, .. } => Some(plan),
@@ -237,7 +249,9 @@ impl Summary {
             ops_per_s: run.ops_per_s(),
             concurrency: config.concurrency,
             offered_per_s: open.map(|plan| plan.rate),
-            on_schedule: open.zip(run.planned).map(|(_, planned)| run.totals.on_schedule as f64 / planned.max(1) as f64),
+            on_schedule: open
+                .zip(run.planned)
+                .map(|(_, planned)| run.totals.on_schedule as f64 / planned.max(1) as f64),
             dropped: run.totals.dropped,
             error_rate: errors as f64 / operations.max(1) as f64,
             cpu_s: run.cpu_seconds,
@@ -253,7 +267,8 @@ impl Harness {
     #[must_use]
     pub fn with_run(self, config: &Config, run: &Run) -> Self {
         let known = matches!(config.pacing, Pacing::Closed) && run.totals.timed > 0;
-        let busy = run.totals.service_nanos as f64 / 1e9 * run.totals.operations as f64 / run.totals.timed.max(1) as f64;
+        let busy = run.totals.service_nanos as f64 / 1e9 * run.totals.operations as f64
+            / run.totals.timed.max(1) as f64;
         // As many workers as there are processors run at once, unless operations wait for something.
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let slots = config.concurrency.min(cpus) as f64;
@@ -272,7 +287,8 @@ impl Latency {
         if histogram.is_empty() {
             return None;
         }
-        let at = |quantile| Quantile { quantile, ns: histogram.value_at_quantile(quantile).min(histogram.max()) };
+        let at =
+            |quantile| Quantile { quantile, ns: histogram.value_at_quantile(quantile).min(histogram.max()) };
         Some(Self {
             count: histogram.len(),
             mean_ns: histogram.mean(),

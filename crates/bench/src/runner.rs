@@ -37,7 +37,7 @@ pub struct Run {
     pub(crate) planned: Option<u64>,
     pub(crate) interrupted: bool,
     pub(crate) digest: Option<u64>,
-    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) cpu_seconds: f64,
     pub(crate) invariants: Vec<Invariant>,
 }
 
@@ -84,7 +84,7 @@ async fn run_in_runtime<W: Workload>(workload: Arc<W>, config: &Config) -> Resul
     let cpu_before = crate::process::cpu_seconds();
     let phase = Phase::new(&workload, config, amount, 0);
     let (mut run, _workers) = phase.run(workers, config, Some(config.progress)).await?;
-    run.cpu_seconds = crate::process::cpu_seconds().zip(cpu_before).map(|(after, before)| after - before);
+    run.cpu_seconds = crate::process::cpu_seconds() - cpu_before;
     run.interrupted |= interrupted;
     operations += run.totals.operations;
     let elapsed = config.clock.now().since(start);
@@ -150,7 +150,9 @@ impl<W: Workload> Phase<W> {
         match &config.pacing {
             Pacing::Closed => closed::spawn(&self, workers, start, &mut tasks),
             Pacing::Open { plan, late } => open::spawn(&self, workers, start, *plan, *late, &mut tasks),
-            Pacing::Virtual { plan, clock } => virtual_time::spawn(&self, workers, *plan, clock.clone(), &mut tasks),
+            Pacing::Virtual { plan, clock } => {
+                virtual_time::spawn(&self, workers, *plan, clock.clone(), &mut tasks);
+            }
         }
         let (workers, interrupted) = self.join(tasks).await?;
         let elapsed = self.clock.now().since(start);
@@ -167,7 +169,7 @@ impl<W: Workload> Phase<W> {
             planned,
             interrupted,
             digest: self.digest.as_ref().map(|digest| *digest.lock()),
-            cpu_seconds: None,
+            cpu_seconds: 0.0,
             invariants: Vec::new(),
         };
         Ok((run, workers))
@@ -254,10 +256,11 @@ impl Sampling {
     fn start<W: Workload>(phase: Arc<Phase<W>>, progress: Option<crate::Progress>) -> Self {
         const STEP: Duration = Duration::from_millis(10);
         let (done, stopped) = std::sync::mpsc::sync_channel(1);
+        // Before a worker claims anything.
+        let operations = phase.end - phase.next.load(Ordering::Relaxed);
+        let goal = progress::Goal { operations, duration: phase.duration };
         let thread = thread::spawn(move || {
             let mut sampler = Sampler::new(phase.clock.clone(), phase.workload.classes().len());
-            let first = phase.next.load(Ordering::Relaxed);
-            let goal = progress::Goal { operations: phase.end - first, duration: phase.duration };
             let mut display = progress.map(|progress| progress::Display::new(progress, goal));
             while stopped.recv_timeout(STEP).is_err() {
                 sampler.step(&phase.recorder);

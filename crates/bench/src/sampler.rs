@@ -2,7 +2,10 @@ use clock::{Clock, PreciseClock, Time};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::recorder::{Recorder, Records, Totals, add, histogram};
+use crate::{
+    process::cpu_seconds,
+    recorder::{Recorder, Records, Totals, add, histogram},
+};
 
 /// What happened in one interval of the run, for plots.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,16 +34,20 @@ pub struct Series {
     pub operations: Vec<u64>,
     /// Mean latency of each, in nanoseconds; zero where none was timed.
     pub mean_ns: Vec<f64>,
+    /// Processor time of this process in each, in seconds: where neighbours take the processor away,
+    /// operations by processor time vary far less than operations by time.
+    pub cpu_s: Vec<f64>,
 }
 
 impl Series {
     /// Above this many intervals, neighbours are merged: a report has a bounded size.
     const MOST: usize = 2_048;
 
-    fn push(&mut self, seconds: f64, operations: u64, mean_ns: f64) {
+    fn push(&mut self, seconds: f64, operations: u64, mean_ns: f64, cpu_s: f64) {
         self.seconds.push(seconds);
         self.operations.push(operations);
         self.mean_ns.push(mean_ns);
+        self.cpu_s.push(cpu_s);
         if self.seconds.len() >= Self::MOST {
             self.merge_neighbours();
         }
@@ -49,6 +56,7 @@ impl Series {
     fn merge_neighbours(&mut self) {
         let merged = Self {
             seconds: self.seconds.chunks(2).map(|pair| pair.iter().sum()).collect(),
+            cpu_s: self.cpu_s.chunks(2).map(|pair| pair.iter().sum()).collect(),
             operations: self.operations.chunks(2).map(|pair| pair.iter().sum()).collect(),
             mean_ns: (self.mean_ns.chunks(2).zip(self.operations.chunks(2)))
                 .map(|(means, counts)| {
@@ -77,6 +85,8 @@ pub(crate) struct Sampler {
     /// When the last step ended.
     pub(crate) totals: Totals,
     second: Second,
+    /// When the last step ended.
+    cpu_seconds: f64,
 }
 
 /// What the display shows: the last second or so.
@@ -102,6 +112,7 @@ impl Sampler {
             step_start: start,
             totals: Totals::default(),
             second: Second { operations: 0, start, latency: histogram() },
+            cpu_seconds: cpu_seconds(),
         }
     }
 
@@ -144,7 +155,9 @@ impl Sampler {
         };
         let mean = if timed == 0 { 0.0 } else { nanos as f64 / timed as f64 };
         if seconds > 0.0 {
-            self.series.push(seconds, totals.operations - before.operations, mean);
+            let cpu = cpu_seconds();
+            self.series.push(seconds, totals.operations - before.operations, mean, cpu - self.cpu_seconds);
+            self.cpu_seconds = cpu;
         }
     }
 

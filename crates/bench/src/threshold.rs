@@ -87,7 +87,8 @@ impl Report {
         self.thresholds = thresholds.iter().map(|threshold| threshold.judge(self)).collect();
         let broken = self.invariants.iter().find(|invariant| !invariant.held);
         let crossed = |rate: bool| {
-            let of_kind = |(threshold, _): &(&Threshold, &ThresholdResult)| (threshold.metric == Metric::Rate) == rate;
+            let of_kind =
+                |(threshold, _): &(&Threshold, &ThresholdResult)| (threshold.metric == Metric::Rate) == rate;
             let pairs = thresholds.iter().zip(&self.thresholds);
             pairs.filter(of_kind).find(|(_, result)| !result.kept).map(|(_, result)| result.text.clone())
         };
@@ -125,19 +126,24 @@ impl FromStr for Threshold {
             Metric::Throughput
         } else {
             let known = METRICS.iter().find(|(known, _)| *known == name.trim());
-            known.ok_or_else(|| wrong(&format!("unknown metric; known: {}, {THROUGHPUT}", METRICS.map(|m| m.0).join(", "))))?.1
+            known
+                .ok_or_else(|| {
+                    wrong(&format!(
+                        "unknown metric; known: {}, {THROUGHPUT}",
+                        METRICS.map(|m| m.0).join(", ")
+                    ))
+                })?
+                .1
         };
         let bound = match metric {
-            Metric::Quantile(_) | Metric::Mean => {
-                parse_duration(bound).map(|duration| duration.as_secs_f64() * 1e9).map_err(|error| wrong(&error))?
-            }
+            Metric::Quantile(_) | Metric::Mean => parse_duration(bound)
+                .map(|duration| duration.as_secs_f64() * 1e9)
+                .map_err(|error| wrong(&error))?,
             Metric::ErrorRate | Metric::Rate => {
                 let share = bound.trim().parse().ok().filter(|share| (0.0..=1.0).contains(share));
                 share.ok_or_else(|| wrong("the bound is not a share from 0 to 1"))?
             }
-            Metric::Throughput => {
-                crate::format::parse_count(bound).map_err(|error| wrong(&error))? as f64
-            }
+            Metric::Throughput => crate::format::parse_count(bound).map_err(|error| wrong(&error))? as f64,
         };
         Ok(Self { text: text.to_owned(), metric, comparison, bound })
     }

@@ -30,7 +30,8 @@ pub trait Workload: Send + Sync + 'static {
     /// The operation: this is what is timed.
     ///
     /// It is dropped unfinished when the run is interrupted.
-    fn op(&self, worker: &mut Self::Worker, input: &Self::Input) -> impl Future<Output = Self::Output> + Send;
+    fn op(&self, worker: &mut Self::Worker, input: &Self::Input)
+    -> impl Future<Output = Self::Output> + Send;
 
     /// Looks at what came out, keeps what [`verify`](Workload::verify) will need, and says how it
     /// ended; not timed.

@@ -30,7 +30,10 @@ impl CoarseClock {
     /// When `interval` is zero, or the operating system refuses the thread.
     pub fn start(interval: Duration) -> io::Result<Self> {
         if interval.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the interval of a coarse clock is zero"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the interval of a coarse clock is zero",
+            ));
         }
         let precise = PreciseClock::new();
         let nanos = Arc::new(AtomicU64::new(precise.now().as_nanos()));

@@ -9,6 +9,7 @@ mod limiter;
 mod memory;
 mod quota;
 mod store;
+mod telemetry;
 pub mod token_bucket;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};

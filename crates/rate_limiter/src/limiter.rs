@@ -3,7 +3,7 @@ use std::{borrow::Borrow, hash::Hash};
 use backends::Result;
 use clock::{Clock, PreciseClock};
 
-use crate::{Capability, Decision, Limit, Memory, Store};
+use crate::{Capability, Decision, Limit, Memory, Store, telemetry};
 
 /// Decides, for every key, whether a request may go ahead.
 ///
@@ -70,7 +70,8 @@ impl<S: Store> RateLimiter<S> {
     ///
     /// A dropped call may or may not have taken its cost, never part of it.
     pub async fn acquire(&self, key: impl AsRef<[u8]> + Send, cost: u32) -> Result<Decision> {
-        self.store.acquire(key.as_ref(), &self.limit, cost).await
+        let backend = self.store.capability().backend;
+        telemetry::observe(backend, self.store.acquire(key.as_ref(), &self.limit, cost)).await
     }
 
     /// What the backend does differently from the others.

@@ -16,7 +16,7 @@ use crate::{Scratch, wait::poll};
 pub(crate) mod port;
 mod redis;
 
-pub use redis::{RedisBuilder, RedisServer};
+pub use self::redis::{RedisBuilder, RedisServer};
 
 use port::Port;
 

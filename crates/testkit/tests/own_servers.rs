@@ -38,12 +38,12 @@ const CASES: &[Case] = &[
         let first = redis.pid();
         redis.kill()?;
         let refused = TcpStream::connect(addr).map_err(|error| error.kind()).err();
-        same(refused, Some(ErrorKind::ConnectionRefused))?;
-        same(redis.pid(), None)?;
-        same(redis.kill().is_err(), true)?;
+        assert_eq!(refused, Some(ErrorKind::ConnectionRefused));
+        assert_eq!(redis.pid(), None);
+        assert!(redis.kill().is_err());
         redis.restart()?;
-        same(redis.addr(), addr)?;
-        same(redis.pid() == first, false)?;
+        assert_eq!(redis.addr(), addr);
+        assert_ne!(redis.pid(), first);
         ask(addr, "GET k", "$1")?;
         redis.terminate()?;
         redis.restart()?;
@@ -56,10 +56,11 @@ const CASES: &[Case] = &[
         redis.freeze()?;
         stream.write_all(b"PING\r\n")?;
         stream.set_read_timeout(Some(Duration::from_millis(100)))?;
-        same(stream.read(&mut [0]).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock))?;
+        assert_eq!(stream.read(&mut [0]).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock));
         redis.thaw()?;
         stream.set_read_timeout(Some(LONG))?;
-        same(line(&mut stream)?, "+PONG".to_owned())
+        assert_eq!(line(&mut stream)?, "+PONG");
+        Ok(())
     }),
     Case("a_frozen_server_can_be_killed", |program| {
         let mut redis = RedisServer::builder(program).start()?;
@@ -77,11 +78,12 @@ const CASES: &[Case] = &[
     Case("a_server_leaves_nothing_behind", |program| {
         let redis = RedisServer::builder(program).start()?;
         let (addr, log, pid) = (redis.addr(), redis.log(), redis.pid());
-        same(log.exists(), true)?;
+        assert!(log.exists());
         drop(redis);
-        same(log.parent().is_some_and(Path::exists), false)?;
-        same(alive(pid), false)?;
-        same(TcpStream::connect(addr).is_err(), true)
+        assert!(!log.parent().is_some_and(Path::exists));
+        assert!(!alive(pid));
+        assert!(TcpStream::connect(addr).is_err());
+        Ok(())
     }),
     Case("a_server_dies_with_a_test_that_is_killed", |program| killed_test(program, false)),
     Case("a_frozen_server_dies_with_a_test_that_is_killed", |program| killed_test(program, true)),
@@ -95,7 +97,7 @@ const CASES: &[Case] = &[
         eventually(LONG, "the answer is swallowed", || proxy.traffic().dropped > 0);
         ask(redis.addr(), "GET n", "$1")?;
         proxy.heal();
-        same(stream.read(&mut [0]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset))?;
+        assert_eq!(stream.read(&mut [0]).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
         ask(proxy.addr(), "INCR n", ":2")
     }),
 ];
@@ -124,7 +126,7 @@ fn killed_test(program: &str, freeze: bool) -> Result<(), Failed> {
     BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut told)?;
     let (pid, log) = told.trim().split_once(' ').ok_or("the child told nothing")?;
     let pid: u32 = pid.parse()?;
-    same(alive(Some(pid)), true)?;
+    assert!(alive(Some(pid)));
     child.kill()?;
     child.wait()?;
     eventually(LONG, "the server is gone", || !alive(Some(pid)));
@@ -144,15 +146,12 @@ fn ask(addr: SocketAddr, command: &str, answer: &str) -> Result<(), Failed> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_read_timeout(Some(LONG))?;
     stream.write_all(format!("{command}\r\n").as_bytes())?;
-    same(line(&mut stream)?, answer.to_owned())
+    let got = line(&mut stream)?;
+    if got == answer { Ok(()) } else { Err(format!("{command}: {got}, not {answer}").into()) }
 }
 
 fn line(stream: &mut TcpStream) -> Result<String, Failed> {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())
-}
-
-fn same<T: PartialEq + std::fmt::Debug>(got: T, wanted: T) -> Result<(), Failed> {
-    if got == wanted { Ok(()) } else { Err(format!("got {got:?}, not {wanted:?}").into()) }
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::time::Duration;
 
 use backends::{Config, ErrorKind, Kafka, Retry, rdkafka_0_39::kafka_error};

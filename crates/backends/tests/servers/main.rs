@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use testkit::{Backend, Failed, RedisServer, Setup, Suite};
+use testkit::{Backend, RedisServer, Setup, Suite};
 
 #[cfg(feature = "rdkafka-0_39")]
 mod kafka;
@@ -16,7 +16,7 @@ type Case = &'static str;
 
 fn main() -> ExitCode {
     let own_redis = |backend| redis().at(RedisServer::find(backend));
-    suite(&["health_answers", "a_script_runs"])
+    suite(&["health_answers", "a_script_runs", "a_pipeline_that_failed_in_part_is_ambiguous"])
         .on(Backend::Redis, redis())
         .on(Backend::Valkey, redis())
         .on(Backend::RedisCluster, redis())
@@ -84,6 +84,6 @@ fn scylla() -> Setup<Case> {
 }
 
 #[cfg(any(feature = "redis-1", feature = "rdkafka-0_39", feature = "scylla-1"))]
-fn block_on(case: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+fn block_on(case: impl Future<Output = Result<(), testkit::Failed>>) -> Result<(), testkit::Failed> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(case)
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::{net::SocketAddr, time::Duration};
 
 use backends::{
@@ -12,6 +14,9 @@ pub(crate) async fn run(case: &str, target: &str) -> Result<(), Failed> {
     match case {
         "health_answers" => health_answers(target).await,
         "a_script_runs" => a_script_runs(target).await,
+        "a_pipeline_that_failed_in_part_is_ambiguous" => {
+            a_pipeline_that_failed_in_part_is_ambiguous(target).await
+        }
         "a_wrong_password_is_a_configuration_error" => {
             a_wrong_password_is_a_configuration_error(target).await
         }
@@ -51,6 +56,25 @@ async fn a_script_runs(url: &str) -> Result<(), Failed> {
         let got: i64 = cmd("GETDEL").arg(&key).query_async(&mut connection).await?;
         assert_eq!(got, 2 * n);
     }
+    Ok(())
+}
+
+async fn a_pipeline_that_failed_in_part_is_ambiguous(url: &str) -> Result<(), Failed> {
+    let redis = connect(url).await?;
+    let mut connection = redis.connection()?;
+    // In one slot; the second command alone would be safe to repeat.
+    let key = unique("backends");
+    let unknown_script = "0".repeat(40);
+    let mut batch = redis::pipe();
+    batch.cmd("INCR").arg(&key).cmd("EVALSHA").arg(&unknown_script).arg(1).arg(&key);
+    let sent: redis::RedisResult<(i64, i64)> = batch.query_async(&mut connection).await;
+    let error = redis_error("redis", "batch", sent.unwrap_err());
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Ambiguous), "{error:?}");
+    let got: i64 = cmd("GETDEL").arg(&key).query_async(&mut connection).await?;
+    assert_eq!(got, 1);
+    let alone: redis::RedisResult<i64> =
+        cmd("EVALSHA").arg(&unknown_script).arg(1).arg(&key).query_async(&mut connection).await;
+    assert_eq!(redis_error("redis", "run", alone.unwrap_err()).retry(), Retry::Safe);
     Ok(())
 }
 

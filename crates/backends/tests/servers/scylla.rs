@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::time::Duration;
 
 use backends::{Config, Cql, ErrorKind, Retry, scylla_1::cql_error};

@@ -1,6 +1,6 @@
 //! Axes: from a figure to a place, and which places are labelled.
 
-use super::text::{latency, number, quantity};
+use super::text::{NO_BREAK, latency, number, quantity};
 use crate::format;
 
 /// A label, and where it stands.
@@ -31,7 +31,9 @@ impl Latencies {
         let (least, most) = if most == 0 { (1, 10) } else { (least, most) };
         let below = steps().rfind(|step| *step <= number(least)).unwrap_or(1.0);
         let above = steps().find(|step| *step >= number(most) && *step >= 4.0 * below).unwrap_or(f64::MAX);
-        Self { low: below.log10(), high: above.log10(), height }
+        // Lines do not lie on the edges.
+        let margin = 0.03 * (above / below).log10();
+        Self { low: below.log10() - margin, high: above.log10() + margin, height }
     }
 
     /// Pixels from the top.
@@ -42,9 +44,9 @@ impl Latencies {
 
     /// Decades; finer where there are few.
     pub(super) fn ticks(&self) -> Vec<Tick> {
-        let few = self.high - self.low < 2.5;
+        let few = self.high - self.low < 2.6;
         steps()
-            .filter(|step| (self.low - 1e-9..=self.high + 1e-9).contains(&step.log10()))
+            .filter(|step| (self.low..=self.high).contains(&step.log10()))
             .filter(|step| few || is_decade(*step))
             .map(|step| Tick {
                 at: self.height * (1.0 - (step.log10() - self.low) / (self.high - self.low)),
@@ -71,9 +73,10 @@ fn whole_latency(nanos: f64) -> String {
 }
 
 fn whole(figure: &str) -> String {
-    let (digits, unit) = figure.split_once(' ').unwrap_or((figure, ""));
-    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
-    if unit.is_empty() { digits.to_owned() } else { format!("{digits} {unit}") }
+    let (digits, unit) = figure.split_once(NO_BREAK).unwrap_or((figure, ""));
+    let digits =
+        if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    if unit.is_empty() { digits.to_owned() } else { format!("{digits}{NO_BREAK}{unit}") }
 }
 
 /// A linear axis that starts at zero.
@@ -87,8 +90,7 @@ pub(super) struct Rates {
 impl Rates {
     pub(super) fn up_to(most: f64, height: f64) -> Self {
         let most = if most.is_finite() && most > 0.0 { most.min(1e300) } else { 1.0 };
-        let step = nice(most / 3.0);
-        Self { top: step * (most / step).ceil().max(1.0), step, height }
+        Self { top: 1.05 * most, step: nice(most / 4.0), height }
     }
 
     /// Pixels from the top.
@@ -98,7 +100,7 @@ impl Rates {
     }
 
     pub(super) fn ticks(&self) -> Vec<Tick> {
-        let steps = (self.top / self.step).round() as u32;
+        let steps = (self.top / self.step).floor() as u32;
         (0..=steps)
             .map(|step| f64::from(step) * self.step)
             .map(|rate| Tick { at: self.y(rate), label: whole(&quantity(rate)), minor: false })
@@ -109,13 +111,19 @@ impl Rates {
 /// The next of 1, 2, 5, 10, 20 .. that is not below `value`.
 fn nice(value: f64) -> f64 {
     let decade = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0].map(|step| step * decade).into_iter().find(|step| *step >= value * 0.999).unwrap_or(10.0 * decade)
+    [1.0, 2.0, 5.0]
+        .map(|step| step * decade)
+        .into_iter()
+        .find(|step| *step >= value * 0.999)
+        .unwrap_or(10.0 * decade)
 }
 
 /// Labels of a time axis of `seconds`; `at` is the share of its length.
 pub(super) fn time_ticks(seconds: f64) -> Vec<Tick> {
-    const LONG: [f64; 13] =
-        [60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0, 432_000.0, 864_000.0];
+    const LONG: [f64; 13] = [
+        60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 43_200.0, 86_400.0, 172_800.0,
+        432_000.0, 864_000.0,
+    ];
     let least = seconds / 10.0;
     let step = if least <= 20.0 {
         nice(least)
@@ -134,10 +142,10 @@ pub(super) fn time_ticks(seconds: f64) -> Vec<Tick> {
     };
     (0..=11_u32)
         .map(|place| (place, f64::from(place) * step))
-        .take_while(|(_, at)| *at <= seconds * 1.000_001)
+        .take_while(|(_, at)| *at <= seconds * 1.005)
         .map(|(place, at)| Tick {
             at: (at / seconds).min(1.0),
-            label: format!("{} {unit}", trimmed(at / scale)),
+            label: format!("{}{NO_BREAK}{unit}", trimmed(at / scale)),
             minor: place % 2 == 1,
         })
         .collect()
@@ -156,7 +164,9 @@ pub(super) fn nines_ticks(nines: f64) -> Vec<Tick> {
         label: super::text::quantile_name(1.0 - 10_f64.powi(-(place.cast_signed()))),
         minor: nines > 3.5 && place % 2 == 1,
     };
-    std::iter::once(median).chain((1..=9).take_while(|place| f64::from(*place) <= nines + 1e-6).map(nine)).collect()
+    std::iter::once(median)
+        .chain((1..=9).take_while(|place| f64::from(*place) <= nines + 1e-6).map(nine))
+        .collect()
 }
 
 /// Bytes and rates in words, for descriptions.
@@ -168,16 +178,17 @@ pub(super) fn memory(bytes: Option<u64>) -> String {
 mod tests {
     use super::*;
 
-    fn labels(ticks: &[Tick]) -> Vec<&str> {
-        ticks.iter().map(|tick| tick.label.as_str()).collect()
+    /// With `|` for the space.
+    fn labels(ticks: &[Tick]) -> Vec<String> {
+        ticks.iter().map(|tick| tick.label.replace(NO_BREAK, "|")).collect()
     }
 
     #[test]
     fn latencies_are_labelled_in_decades_or_finer() {
         let axis = Latencies::over([40, 900_000].into_iter(), 100.0);
-        assert_eq!(labels(&axis.ticks()), ["100 ns", "1 us", "10 us", "100 us", "1 ms"]);
+        assert_eq!(labels(&axis.ticks()), ["100|ns", "1|us", "10|us", "100|us", "1|ms"]);
         let axis = Latencies::over([1_200_000, 1_300_000].into_iter(), 100.0);
-        assert_eq!(labels(&axis.ticks()), ["1 ms", "2 ms", "5 ms"]);
+        assert_eq!(labels(&axis.ticks()), ["1|ms", "2|ms", "5|ms"]);
         assert!(axis.y(1_200_000) > axis.y(1_300_000));
     }
 
@@ -194,7 +205,7 @@ mod tests {
 
     #[test]
     fn rates_have_round_labels() {
-        assert_eq!(labels(&Rates::up_to(2_400_000.0, 90.0).ticks()), ["0", "1 M", "2 M", "3 M"]);
+        assert_eq!(labels(&Rates::up_to(2_400_000.0, 90.0).ticks()), ["0", "1|M", "2|M"]);
         for most in [0.0, 1e-9, 0.7, 999.0, 1e300, f64::NAN, f64::INFINITY] {
             let axis = Rates::up_to(most, 90.0);
             assert!((2..=5).contains(&axis.ticks().len()), "{axis:?}");
@@ -204,10 +215,10 @@ mod tests {
 
     #[test]
     fn times_have_round_labels() {
-        assert_eq!(labels(&time_ticks(10.0))[..3], ["0 s", "1 s", "2 s"]);
-        assert_eq!(labels(&time_ticks(0.004))[..3], ["0 ms", "0.5 ms", "1 ms"]);
-        assert_eq!(labels(&time_ticks(1_000.0))[..3], ["0 min", "2 min", "4 min"]);
-        assert_eq!(labels(&time_ticks(86_400.0))[..3], ["0 h", "4 h", "8 h"]);
+        assert_eq!(labels(&time_ticks(10.0))[..3], ["0|s", "1|s", "2|s"]);
+        assert_eq!(labels(&time_ticks(0.004))[..3], ["0|ms", "0.5|ms", "1|ms"]);
+        assert_eq!(labels(&time_ticks(1_000.0))[..3], ["0|min", "2|min", "4|min"]);
+        assert_eq!(labels(&time_ticks(86_400.0))[..3], ["0|h", "4|h", "8|h"]);
         for seconds in [1e-6, 0.1, 1.0, 59.0, 61.0, 250.0, 3_601.0, 2.6e6, 1e9] {
             assert!((3..=12).contains(&time_ticks(seconds).len()), "{seconds}");
         }

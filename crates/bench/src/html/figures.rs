@@ -2,7 +2,7 @@
 
 use super::{
     axis::memory,
-    text::{NONE, duration, escape, latency, number, percent, plural, quantity},
+    text::{duration, escape, latency, number, percent, plural, quantity},
 };
 use crate::{ClassKind, Latency, Report, format::grouped};
 
@@ -48,7 +48,7 @@ pub(super) fn section(report: &Report) -> String {
     figures.push(errors(report));
     figures.extend(schedule(report));
     figures.extend(invariants(report));
-    figures.extend(client(report));
+    figures.push(client(report));
     let figures: String = (figures.iter())
         .map(|figure| {
             format!(
@@ -69,7 +69,12 @@ fn throughput(report: &Report) -> Figure {
         Some(offered) => format!("offered {}/s", quantity(offered)),
         None => format!("{} in {}", grouped(summary.operations), duration(summary.elapsed_s)),
     };
-    Figure { name: "Throughput".to_owned(), value: format!("{}/s", quantity(summary.ops_per_s)), detail, bad: false }
+    Figure {
+        name: "Throughput".to_owned(),
+        value: format!("{}/s", quantity(summary.ops_per_s)),
+        detail,
+        bad: false,
+    }
 }
 
 fn latencies(report: &Report) -> Vec<Figure> {
@@ -86,7 +91,13 @@ fn latencies(report: &Report) -> Vec<Figure> {
                 name: format!("{name} {kind} time"),
                 value: value(shown, quantile)?,
                 detail: service.and_then(|service| value(service, quantile)).map_or_else(
-                    || if quantile == 0.5 { "closed loop: service time only".to_owned() } else { String::new() },
+                    || {
+                        if quantile == 0.5 {
+                            "closed loop: service time only".to_owned()
+                        } else {
+                            String::new()
+                        }
+                    },
                     |service| format!("service {service}"),
                 ),
                 bad: false,
@@ -96,7 +107,8 @@ fn latencies(report: &Report) -> Vec<Figure> {
 }
 
 fn errors(report: &Report) -> Figure {
-    let of_kind = |kind| report.classes.iter().filter(move |class| class.kind == kind).map(|class| class.count);
+    let of_kind =
+        |kind| report.classes.iter().filter(move |class| class.kind == kind).map(|class| class.count);
     let errors = of_kind(ClassKind::Error).fold(0, u64::saturating_add);
     Figure {
         name: "Error rate".to_owned(),
@@ -137,18 +149,14 @@ fn invariants(report: &Report) -> Option<Figure> {
     })
 }
 
-fn client(report: &Report) -> Option<Figure> {
-    let summary = &report.summary;
-    let seconds = summary.cpu_s.map(|cpu| {
-        let busy = cpu / (summary.elapsed_s * number(report.machine.cpus.max(1) as u64));
-        // A short run is not measured finely enough for a share.
-        if summary.elapsed_s > 0.5 && busy.is_finite() {
-            format!("{} of the processors", percent(busy.min(1.0)))
-        } else {
-            format!("{} of processor time", duration(cpu))
-        }
-    });
-    let detail = seconds.unwrap_or_default();
-    let value = memory(summary.peak_rss_bytes);
-    (value != NONE || !detail.is_empty()).then(|| Figure { name: "Client memory".to_owned(), value, detail, bad: false })
+fn client(report: &Report) -> Figure {
+    let (summary, cpus) = (&report.summary, report.machine.cpus.max(1) as u64);
+    let busy = summary.cpu_s / (summary.elapsed_s * number(cpus));
+    // A short run is not measured finely enough for a share.
+    let detail = if summary.elapsed_s > 0.5 && busy.is_finite() {
+        format!("client used {} of {}", percent(busy.min(1.0)), plural(cpus, "processor"))
+    } else {
+        format!("client used {} of processor time", duration(summary.cpu_s))
+    };
+    Figure { name: "Peak memory".to_owned(), value: memory(summary.peak_rss_bytes), detail, bad: false }
 }

@@ -4,10 +4,12 @@ use super::{
     percentiles::{Curve, curves},
     text::{latency, number, quantile_name, shortened},
 };
-use crate::{
-    Report,
-    format::grouped,
-};
+use crate::{Report, format::grouped};
+
+/// Whether the ladder is so narrow that something fits beside it.
+pub(super) fn is_narrow(report: &Report) -> bool {
+    curves(report).len() <= 3
+}
 
 /// A row for each quantile, a column for each distribution.
 pub(super) fn section(report: &Report) -> String {
@@ -25,7 +27,7 @@ pub(super) fn section(report: &Report) -> String {
     rows += &row("std. deviation", &curves, |curve| Some(latency(curve.latency.stdev_ns)));
     rows += &row("timed", &curves, |curve| Some(grouped(curve.latency.count)));
     let heads: String = (curves.iter())
-        .map(|curve| format!("<th scope=\"col\">{}{}</th>", curve.style.swatch(), shortened(&curve.name, 40)))
+        .map(|curve| format!("<th scope=\"col\">{}</th>", curve.style.with_name(&shortened(&curve.name, 40))))
         .collect();
     format!(
         "<section>\n<h2>Latency</h2>\n<p>{}</p>\n<div class=\"scroll\" role=\"region\" aria-label=\"Latency by percentile\" \

@@ -64,14 +64,18 @@ pub(super) fn section(report: &Report) -> String {
     for curve in &curves {
         let points = places(curve.latency, &axis, reach);
         lines += &line(&format!("{} line", curve.style.css), &points);
-        if let Some((x, y)) = points.last() {
+        if let [.., (_, before), (x, y)] = points.as_slice() {
             labels += &curve.style.mark(*x, *y);
-            names.push(((*x, *y), shortened(&curve.name, LABEL)));
+            // Beside the last percentile: the slowest operations of all lines are often the same.
+            names.push(((*x, *before), shortened(&curve.name, LABEL)));
         }
     }
     spread(&mut names, HEIGHT);
     for ((x, y), name) in names {
-        labels += &format!("<text class=\"name\" x=\"{:.2}%\" dx=\"10\" y=\"{y:.1}\" dy=\".32em\">{name}</text>\n", 100.0 * x);
+        labels += &format!(
+            "<text class=\"name\" x=\"{:.2}%\" dx=\"10\" y=\"{y:.1}\" dy=\".32em\">{name}</text>\n",
+            100.0 * x
+        );
     }
     let plot = Plot {
         label: format!("{title} of {}", report.benchmark),
@@ -88,7 +92,7 @@ pub(super) fn section(report: &Report) -> String {
     let legend: String = curves.iter().map(|curve| curve.style.entry(&curve.name)).collect();
     format!(
         "<section>\n<figure class=\"percentiles\">\n<figcaption>\n<h2>{title}</h2>\n<p>{what}</p>\n\
-         <p class=\"how\">How to read it: above p99, 99 of 100 operations took no longer than the height of the line. \
+         <p class=\"how\">How to read it: at p99, 99 of 100 operations took no longer than the height of the line. \
          The end of a line is the slowest of {}.</p>\n</figcaption>\n<ul class=\"legend\">\n{legend}</ul>\n{}\
          <p class=\"read-out\"></p>\n</figure>\n</section>\n",
         plural(first.latency.count, "operation"),
@@ -98,14 +102,16 @@ pub(super) fn section(report: &Report) -> String {
 
 /// How many nines a distribution goes: a thousand operations have three.
 fn reach(latency: &Latency) -> f64 {
-    let last = latency.spectrum.iter().map(|point| point.quantile).filter(|quantile| *quantile < 1.0).map(nines);
+    let last =
+        latency.spectrum.iter().map(|point| point.quantile).filter(|quantile| *quantile < 1.0).map(nines);
     last.fold(number(latency.count.max(10)).log10(), f64::max).min(12.0)
 }
 
 fn places(latency: &Latency, axis: &Latencies, whole: f64) -> Vec<Point> {
     let end = reach(latency);
+    let points = latency.spectrum.iter().filter(|point| point.quantile.is_finite());
     let across = |quantile: f64| if quantile < 1.0 { nines(quantile.max(0.0)).min(end) } else { end };
-    latency.spectrum.iter().map(|point| (across(point.quantile) / whole, axis.y(point.ns))).collect()
+    points.map(|point| (across(point.quantile) / whole, axis.y(point.ns))).collect()
 }
 
 /// The latency that a share of the operations stayed within, as far as there are so many.
@@ -119,8 +125,10 @@ fn spots(curves: &[Curve<'_>], whole: f64) -> Vec<Spot> {
     let Some(longest) = curves.iter().max_by(|a, b| reach(a.latency).total_cmp(&reach(b.latency))) else {
         return Vec::new();
     };
-    let quantiles: Vec<f64> = longest.latency.spectrum.iter().map(|point| point.quantile).collect();
-    let place = |quantile: f64| if quantile < 1.0 { nines(quantile.max(0.0)).min(whole) / whole } else { 1.0 };
+    let quantiles = longest.latency.spectrum.iter().map(|point| point.quantile);
+    let quantiles: Vec<f64> = quantiles.filter(|quantile| quantile.is_finite()).collect();
+    let place =
+        |quantile: f64| if quantile < 1.0 { nines(quantile.max(0.0)).min(whole) / whole } else { 1.0 };
     let middle = |a: usize, b: usize| f64::midpoint(place(quantiles[a]), place(quantiles[b]));
     let last = quantiles.len().saturating_sub(1);
     let spot = |(index, quantile): (usize, &f64)| {
@@ -140,7 +148,13 @@ fn spots(curves: &[Curve<'_>], whole: f64) -> Vec<Spot> {
 fn describe(curves: &[Curve<'_>]) -> String {
     let figures = |curve: &Curve<'_>| {
         let latency = |quantile| curve.latency.at(quantile).map_or(String::new(), |ns| latency(number(ns)));
-        format!("{}: p50 {}, p99 {}, max {}. ", escape(&curve.name), latency(0.5), latency(0.99), latency(1.0))
+        format!(
+            "{}: p50 {}, p99 {}, max {}. ",
+            escape(&curve.name),
+            latency(0.5),
+            latency(0.99),
+            latency(1.0)
+        )
     };
     curves.iter().map(figures).collect()
 }

@@ -145,7 +145,7 @@ fn across(share: f64) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// How a line is drawn and told from others: colour and mark.
+/// How a line is drawn and told from others: colour and mark, which only classes have.
 #[derive(Clone, Debug)]
 pub(super) struct Style {
     pub(super) css: String,
@@ -155,11 +155,10 @@ pub(super) struct Style {
 const DOT: &str = "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0";
 const DIAMOND: &str = "M-5 0L0-5 5 0 0 5z";
 const TRIANGLE: &str = "M-4.5 4L0-4.5 4.5 4z";
-const BAR: &str = "M-1.5-5h3v10h-3z";
 
 impl Style {
     pub(super) fn named(css: &str) -> Self {
-        Self { css: css.to_owned(), shape: BAR }
+        Self { css: css.to_owned(), shape: "" }
     }
 
     /// Styles of all classes: a family of colours and a mark for each kind, so that an error looks like one.
@@ -182,6 +181,9 @@ impl Style {
 
     /// The mark at a place of the page's space.
     pub(super) fn mark(&self, x: f64, y: f64) -> String {
+        if self.shape.is_empty() {
+            return String::new();
+        }
         format!(
             "<svg class=\"mark\" x=\"{:.2}%\" y=\"{y:.1}\"><path class=\"{} dot\" d=\"{}\"/></svg>\n",
             100.0 * x,
@@ -190,10 +192,14 @@ impl Style {
         )
     }
 
-    /// The mark by itself, for tables.
-    pub(super) fn swatch(&self) -> String {
+    /// A name with its mark, for tables.
+    pub(super) fn with_name(&self, name: &str) -> String {
+        if self.shape.is_empty() {
+            return name.to_owned();
+        }
         format!(
-            "<svg class=\"swatch\" viewBox=\"-6 -6 12 12\" aria-hidden=\"true\"><path class=\"{} dot\" d=\"{}\"/></svg>",
+            "<span class=\"named\"><svg class=\"swatch\" viewBox=\"-6 -6 12 12\" aria-hidden=\"true\"><path class=\"{} dot\" d=\"{}\"/></svg>\
+             <span>{name}</span></span>",
             self.css, self.shape
         )
     }
@@ -218,10 +224,13 @@ pub(super) fn spread<T>(labels: &mut [(Point, T)], height: f64) {
     for place in 1..labels.len() {
         let (before, rest) = labels.split_at_mut(place);
         let ((x, y), _) = &mut rest[0];
-        for ((other_x, other_y), _) in before {
-            if (*x - *other_x).abs() < NEAR && (*y - *other_y).abs() < APART {
-                *y = *other_y + APART;
-            }
+        // Each push goes down to below another label, so that there are at most as many as labels.
+        let hidden = |y: f64| {
+            let near = before.iter().filter(|((other, _), _)| (*x - other).abs() < NEAR);
+            near.map(|((_, other), _)| *other).find(|other| (y - other).abs() < APART - 1e-6)
+        };
+        while let Some(other) = hidden(*y) {
+            *y = other + APART;
         }
     }
     // What was pushed out at the bottom pushes back.

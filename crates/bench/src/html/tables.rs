@@ -75,7 +75,12 @@ pub(super) fn ceilings(report: &Report) -> String {
         return String::new();
     }
     let own = report.summary.ops_per_s;
-    let most = report.ceilings.iter().map(|ceiling| ceiling.ops_per_s).filter(|rate| rate.is_finite()).fold(own, f64::max);
+    let most = report
+        .ceilings
+        .iter()
+        .map(|ceiling| ceiling.ops_per_s)
+        .filter(|rate| rate.is_finite())
+        .fold(own, f64::max);
     let row = |name: &str, rate: f64, reached: &str, css: &str| {
         let width = if rate.is_finite() && most > 0.0 { 100.0 * (rate / most).clamp(0.0, 1.0) } else { 0.0 };
         format!(
@@ -86,13 +91,20 @@ pub(super) fn ceilings(report: &Report) -> String {
         )
     };
     let rows: String = (report.ceilings.iter())
-        .map(|ceiling| row(&shortened(&ceiling.name, 200), ceiling.ops_per_s, &ratio(own, ceiling.ops_per_s), "rest area"))
+        .map(|ceiling| {
+            row(
+                &shortened(&ceiling.name, 200),
+                ceiling.ops_per_s,
+                &ratio(own, ceiling.ops_per_s),
+                "rest area",
+            )
+        })
         .collect();
     format!(
         "<section>\n<h2>Ceilings</h2>\n<p>What the parts do by themselves on this machine, measured in the same run. The \
          ratio travels to other machines better than the absolute figures.</p>\n\
          <div class=\"scroll\" role=\"region\" aria-label=\"Ceilings\" tabindex=\"0\">\n<table class=\"ceilings\">\n\
-         <thead><tr><th scope=\"col\">measured</th><th scope=\"col\" colspan=\"2\">operations a second</th>\
+         <thead><tr><th scope=\"col\">measured</th><th scope=\"col\">operations a second</th><td class=\"bar\"></td>\
          <th scope=\"col\">reached by this run</th></tr></thead>\n<tbody>\n{}{rows}</tbody>\n</table>\n</div>\n</section>\n",
         row("this run", own, "", "own area")
     )
@@ -129,7 +141,10 @@ pub(super) fn harness(report: &Report) -> String {
         None => text.push('.'),
     }
     if let Some(share) = share {
-        text += &format!(" Workers spent {} of their time outside of operations: making inputs, recording, checking.", percent(share));
+        text += &format!(
+            " Workers spent {} of their time outside of operations: making inputs, recording, checking.",
+            percent(share)
+        );
     }
     format!("<section>\n<h2>Cost of measuring</h2>\n<p>{text}</p>\n</section>\n")
 }
@@ -138,14 +153,19 @@ pub(super) fn harness(report: &Report) -> String {
 pub(super) fn setting(report: &Report) -> String {
     let machine = &report.machine;
     let summary = &report.summary;
-    let (cpus, load) = (machine.cpus.to_string(), machine.load.map(|load| format!("{load:.2}")));
+    let (cpus, load) = (
+        machine.cpus.to_string(),
+        machine.load.filter(|load| load.is_finite()).map(|load| format!("{load:.2}")),
+    );
     let mut of_machine = vec![("system", machine.os.as_str()), ("processors", &cpus)];
     of_machine.extend(machine.cpu.as_deref().map(|cpu| ("processor", cpu)));
     of_machine.extend(load.as_deref().map(|load| ("load before the run", load)));
     let config = report.config.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let digest = summary.input_digest.as_deref().map(|digest| ("digest of all inputs", digest));
-    let config = section("Configuration", "Every flag that decides what was measured.", &pairs(config.chain(digest)));
-    let machine = section("Machine", "Reports of different machines do not compare.", &pairs(of_machine.into_iter()));
+    let config =
+        section("Configuration", "Every flag that decides what was measured.", &pairs(config.chain(digest)));
+    let machine =
+        section("Machine", "Reports of different machines do not compare.", &pairs(of_machine.into_iter()));
     format!("<div class=\"columns\">\n{config}{machine}</div>\n")
 }
 

@@ -2,6 +2,8 @@
 
 use crate::{ClassReport, format};
 
+/// A space at which no line ends.
+pub(super) const NO_BREAK: &str = "\u{a0}";
 /// For what is missing.
 pub(super) const NONE: &str = "\u{2013}";
 
@@ -53,7 +55,9 @@ pub(super) fn quantity(value: f64) -> String {
 
 /// Nobody reads a row of thirty digits.
 fn tame(value: f64, show: fn(f64) -> String) -> String {
-    if value < 1e15 { show(value) } else { format!("{value:.2e}") }
+    let text = if value < 1e15 { show(value) } else { format!("{value:.2e}") };
+    // A figure and its unit stay on one line.
+    text.replace(' ', NO_BREAK)
 }
 
 /// `12.3 s`, `4 min 30 s`, `2 h 5 min`.
@@ -77,7 +81,7 @@ pub(super) fn percent(share: f64) -> String {
         NONE.to_owned()
     } else if percent > 0.0 && percent < 0.005 {
         "&lt; 0.01 %".to_owned()
-    } else if percent < 100.0 && percent >= 99.995 {
+    } else if (99.995..100.0).contains(&percent) {
         "&gt; 99.99 %".to_owned()
     } else if percent == percent.trunc() {
         format!("{percent:.0} %")
@@ -98,6 +102,9 @@ pub(super) fn plural(count: u64, one: &str) -> String {
 
 /// `min`, `p99.9`, `max`.
 pub(super) fn quantile_name(quantile: f64) -> String {
+    if !quantile.is_finite() {
+        return NONE.to_owned();
+    }
     if quantile <= 0.0 {
         return "min".to_owned();
     }
@@ -105,7 +112,8 @@ pub(super) fn quantile_name(quantile: f64) -> String {
         return "max".to_owned();
     }
     // As many decimals as tell this quantile from its neighbours on an axis of nines.
-    let decimals = if nines(quantile) <= 2.0 { 1 } else { nines(quantile).ceil().clamp(2.0, 12.0) as usize - 1 };
+    let decimals =
+        if nines(quantile) <= 2.0 { 1 } else { nines(quantile).ceil().clamp(2.0, 12.0) as usize - 1 };
     let percent = format!("{:.decimals$}", 100.0 * quantile);
     format!("p{}", percent.trim_end_matches('0').trim_end_matches('.'))
 }
@@ -173,9 +181,13 @@ mod tests {
 
     #[test]
     fn long_durations_are_read_in_minutes_and_hours() {
-        for (seconds, text) in
-            [(0.25, "250 ms"), (12.34, "12.3 s"), (179.9, "3 min 0 s"), (7_500.0, "2 h 5 min"), (f64::MAX, NONE)]
-        {
+        for (seconds, text) in [
+            (0.25, "250\u{a0}ms"),
+            (12.34, "12.3\u{a0}s"),
+            (179.9, "3 min 0 s"),
+            (7_500.0, "2 h 5 min"),
+            (f64::MAX, NONE),
+        ] {
             assert_eq!(duration(seconds), text);
         }
     }

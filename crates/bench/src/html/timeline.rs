@@ -18,7 +18,8 @@ const LATENCIES: f64 = 200.0;
 pub(super) fn section(report: &Report) -> String {
     let (spans, pauses) = spans(&report.timeline);
     let Some(seconds) = spans.last().map(|span| span.to) else {
-        return "<section>\n<h2>Over time</h2>\n<p>The run was too short for a timeline.</p>\n</section>\n".to_owned();
+        return "<section>\n<h2>Over time</h2>\n<p>The run was too short for a timeline.</p>\n</section>\n"
+            .to_owned();
     };
     let kind = if report.response.is_some() { "response time" } else { "service time" };
     let merged = if spans.len() < report.timeline.len() {
@@ -28,7 +29,7 @@ pub(super) fn section(report: &Report) -> String {
     };
     let pause = pauses.first().map_or(String::new(), |pause| {
         format!(
-            " Shaded: no operation ended; the longest such time was {} from {}.",
+            " Shaded: no operation ended, for at least {} from {}.",
             duration(pause.seconds()),
             duration(pause.from)
         )
@@ -38,7 +39,7 @@ pub(super) fn section(report: &Report) -> String {
          <p>Operations a second by outcome, and below them their {kind}, on one axis of time.{pause}{merged}</p>\n</figcaption>\n\
          {}{}<p class=\"read-out\"></p>\n</figure>\n</section>\n",
         rates(report, &spans, &pauses, seconds),
-        latencies(report, &spans, &pauses, seconds, kind),
+        latencies(&spans, &pauses, seconds, kind),
     )
 }
 
@@ -66,9 +67,11 @@ fn rates(report: &Report, spans: &[Span], pauses: &[Span], seconds: f64) -> Stri
         .filter(|(_, _, top, bottom)| bottom - top > 0.05)
         .collect();
     lines += &bands("rest area", &rest);
-    let outline: Vec<_> = spans.iter().map(|span| (span.from / seconds, span.to / seconds, axis.y(span.ops_per_s))).collect();
+    let outline: Vec<_> =
+        spans.iter().map(|span| (span.from / seconds, span.to / seconds, axis.y(span.ops_per_s))).collect();
     lines += &levels("outline", &outline);
-    let mut legend: String = shown.iter().map(|place| styles[*place].entry(&report.classes[*place].name)).collect();
+    let mut legend: String =
+        shown.iter().map(|place| styles[*place].entry(&report.classes[*place].name)).collect();
     if !rest.is_empty() {
         legend += &Style::named("rest").entry("other outcomes");
     }
@@ -76,7 +79,8 @@ fn rates(report: &Report, spans: &[Span], pauses: &[Span], seconds: f64) -> Stri
     if let Some(offered) = offered {
         let y = axis.y(offered);
         lines += &levels("offered line", &[(0.0, 1.0, y)]);
-        labels += &format!("<text class=\"name\" x=\"100%\" dx=\"8\" y=\"{y:.1}\" dy=\".32em\">offered</text>\n");
+        labels +=
+            &format!("<text class=\"name\" x=\"100%\" dx=\"8\" y=\"{y:.1}\" dy=\".32em\">offered</text>\n");
         legend += &Style::named("offered").entry("offered");
     }
     let plot = Plot {
@@ -89,32 +93,34 @@ fn rates(report: &Report, spans: &[Span], pauses: &[Span], seconds: f64) -> Stri
         up_title: "operations a second",
         lines,
         labels,
-        spots: spots(spans, &report.classes, seconds),
+        spots: spots(spans, seconds, |span| rates_of(span, &report.classes, &shown)),
     };
     format!("<ul class=\"legend\">\n{legend}</ul>\n{}", plot.render())
 }
 
-fn latencies(report: &Report, spans: &[Span], pauses: &[Span], seconds: f64, kind: &'static str) -> String {
+fn latencies(spans: &[Span], pauses: &[Span], seconds: f64, kind: &'static str) -> String {
     let timed: Vec<&Span> = spans.iter().filter(|span| span.is_timed()).collect();
     let axis = Latencies::over(timed.iter().flat_map(|span| [span.p50, span.p99, span.max]), LATENCIES);
-    let lay = |figure: fn(&Span) -> u64| -> Vec<(f64, f64, f64)> {
+    let lay = |figure: Figure| -> Vec<(f64, f64, f64)> {
         timed.iter().map(|span| (span.from / seconds, span.to / seconds, axis.y(figure(span)))).collect()
     };
     let band: Vec<_> = (timed.iter())
         .map(|span| (span.from / seconds, span.to / seconds, axis.y(span.p99), axis.y(span.p50)))
         .collect();
-    let series: [(&str, &str, fn(&Span) -> u64); 3] =
-        [("max", "max", |span| span.max), ("p99", "p99", |span| span.p99), ("p50", "p50", |span| span.p50)];
+    let series: [(&str, Figure); 3] =
+        [("max", |span| span.max), ("p99", |span| span.p99), ("p50", |span| span.p50)];
     let mut lines = shade(pauses, seconds, LATENCIES) + &bands("spread area", &band);
     let mut names = Vec::new();
-    for (css, name, figure) in series {
+    for (name, figure) in series {
         let levels_of = lay(figure);
-        lines += &levels(&format!("{css} line"), &levels_of);
+        lines += &levels(&format!("{name} line"), &levels_of);
         names.extend(levels_of.last().map(|(_, _, y)| ((1.0, *y), name)));
     }
     super::plot::spread(&mut names, LATENCIES);
     let labels: String = (names.iter())
-        .map(|((_, y), name)| format!("<text class=\"name\" x=\"100%\" dx=\"8\" y=\"{y:.1}\" dy=\".32em\">{name}</text>\n"))
+        .map(|((_, y), name)| {
+            format!("<text class=\"name\" x=\"100%\" dx=\"8\" y=\"{y:.1}\" dy=\".32em\">{name}</text>\n")
+        })
         .collect();
     let plot = Plot {
         label: format!("{kind} over time: p50, p99 and maximum"),
@@ -126,14 +132,18 @@ fn latencies(report: &Report, spans: &[Span], pauses: &[Span], seconds: f64, kin
         up_title: kind,
         lines,
         labels,
-        spots: spots(spans, &report.classes, seconds),
+        spots: spots(spans, seconds, latencies_of),
     };
-    let legend: String = series.iter().rev().map(|(css, name, _)| Style::named(css).entry(name)).collect();
+    let legend: String = series.iter().rev().map(|(name, _)| Style::named(name).entry(name)).collect();
     format!("<ul class=\"legend\">\n{legend}</ul>\n{}", plot.render())
 }
 
+/// One of the figures of a span.
+type Figure = fn(&Span) -> u64;
+
 fn shade(pauses: &[Span], seconds: f64, height: f64) -> String {
-    let spans: Vec<_> = pauses.iter().map(|pause| (pause.from / seconds, pause.to / seconds, 0.0, height)).collect();
+    let spans: Vec<_> =
+        pauses.iter().map(|pause| (pause.from / seconds, pause.to / seconds, 0.0, height)).collect();
     bands("pause", &spans)
 }
 
@@ -143,31 +153,43 @@ fn label_of_pause(pauses: &[Span], seconds: f64, height: f64) -> String {
         return String::new();
     };
     let (x, anchor, dx) =
-        if pause.from > 0.5 * seconds { (pause.from, "end", -6) } else { (pause.to, "start", 6) };
+        if pause.from > 0.25 * seconds { (pause.from, "end", -6) } else { (pause.to, "start", 6) };
     format!(
-        "<text class=\"name pause-name\" x=\"{:.2}%\" dx=\"{dx}\" y=\"{:.0}\" text-anchor=\"{anchor}\">nothing ended for {}</text>\n",
+        "<text class=\"name pause-name\" x=\"{:.2}%\" dx=\"{dx}\" y=\"{:.0}\" text-anchor=\"{anchor}\">nothing ended for at least {}</text>\n",
         100.0 * x / seconds,
         0.3 * height,
         duration(pause.seconds())
     )
 }
 
-fn spots(spans: &[Span], classes: &[ClassReport], seconds: f64) -> Vec<Spot> {
-    let shown = shown_classes(classes);
-    let several = shown.len() > 1;
+/// What each span says of itself: when it was, and its `figures`.
+fn spots(spans: &[Span], seconds: f64, figures: impl Fn(&Span) -> String) -> Vec<Spot> {
     let spot = |span: &Span| {
-        let mut text =
-            format!("{} to {}\n{} operations/s", duration(span.from), duration(span.to), quantity(span.ops_per_s));
-        for place in shown.iter().filter(|_| several && span.ops_per_s > 0.0) {
-            text += &format!("\n{} {}/s", shortened(&classes[*place].name, 24), quantity(span.share(*place) * span.ops_per_s));
-        }
-        if span.is_timed() {
-            let [p50, p99, max] = [span.p50, span.p99, span.max].map(|ns| latency(number(ns)));
-            text += &format!("\np50 {p50}\np99 {p99}\nmax {max}");
-        }
+        let text = format!("{} to {}{}", duration(span.from), duration(span.to), figures(span));
         Spot { from: span.from / seconds, to: span.to / seconds, text }
     };
     spans.iter().map(spot).collect()
+}
+
+fn rates_of(span: &Span, classes: &[ClassReport], shown: &[usize]) -> String {
+    let mut text = format!("\n{} operations/s", quantity(span.ops_per_s));
+    for place in shown.iter().filter(|_| shown.len() > 1 && span.ops_per_s > 0.0) {
+        text += &format!(
+            "\n{} {}/s",
+            shortened(&classes[*place].name, 24),
+            quantity(span.share(*place) * span.ops_per_s)
+        );
+    }
+    text
+}
+
+fn latencies_of(span: &Span) -> String {
+    if span.is_timed() {
+        let [p50, p99, max] = [span.p50, span.p99, span.max].map(|ns| latency(number(ns)));
+        format!("\np50 {p50}\np99 {p99}\nmax {max}")
+    } else {
+        "\nno operation was timed".to_owned()
+    }
 }
 
 fn describe(report: &Report, spans: &[Span], pauses: &[Span]) -> String {

@@ -43,7 +43,9 @@ impl Display for Report {
         }
         for threshold in &self.thresholds {
             let mark = if threshold.kept { "kept   " } else { "CROSSED" };
-            let found = threshold.found.map_or_else(|| "no such figure in this run".to_owned(), |found| format!("found {found}"));
+            let found = threshold
+                .found
+                .map_or_else(|| "no such figure in this run".to_owned(), |found| format!("found {found}"));
             writeln!(f, "  {mark} {}: {found}", threshold.text)?;
         }
         write!(f, "\nverdict: {}", self.verdict.text)
@@ -62,17 +64,20 @@ fn summary(f: &mut Formatter<'_>, summary: &Summary) -> fmt::Result {
         if let (Some(planned), Some(on_schedule)) = (summary.planned, summary.on_schedule) {
             let started = operations + summary.dropped;
             write!(f, ": {} planned, {:.2} % started on schedule", grouped(planned), 100.0 * on_schedule)?;
-            write!(f, ", {} dropped, {} never started", grouped(summary.dropped), grouped(planned.saturating_sub(started)))?;
+            write!(
+                f,
+                ", {} dropped, {} never started",
+                grouped(summary.dropped),
+                grouped(planned.saturating_sub(started))
+            )?;
         }
         writeln!(f)?;
     }
-    if let Some(cpu) = summary.cpu_s {
-        write!(f, "  client: {cpu:.2} s of processor time")?;
-        if let Some(rss) = summary.peak_rss_bytes {
-            write!(f, ", {} of memory at its peak", bytes(rss))?;
-        }
-        writeln!(f)?;
+    write!(f, "  client: {:.2} s of processor time", summary.cpu_s)?;
+    if let Some(rss) = summary.peak_rss_bytes {
+        write!(f, ", {} of memory at its peak", bytes(rss))?;
     }
+    writeln!(f)?;
     if let Some(digest) = &summary.input_digest {
         writeln!(f, "  digest of all inputs: {digest}")?;
     }
@@ -99,7 +104,9 @@ fn latencies(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
     if let Some(service) = &report.service {
         columns.push((if open { "service" } else { "all" }.to_owned(), service));
     }
-    for class in report.classes.iter().filter(|_| report.classes.iter().filter(|class| class.count > 0).count() > 1) {
+    for class in
+        report.classes.iter().filter(|_| report.classes.iter().filter(|class| class.count > 0).count() > 1)
+    {
         if let Some(latency) = class.response.as_ref().or(class.service.as_ref()) {
             columns.push((class.name.clone(), latency));
         }
@@ -155,12 +162,21 @@ fn harness(f: &mut Formatter<'_>, harness: &Harness, service: Option<&Latency>) 
         writeln!(f, "  mean service time {} gross, {} net of it", nanos(service.mean_ns), nanos(net))?;
     }
     if let Some(share) = harness.share {
-        writeln!(f, "  {:.0} % of the workers' time went to making inputs, recording and checking", 100.0 * share)?;
+        writeln!(
+            f,
+            "  {:.0} % of the workers' time went to making inputs, recording and checking",
+            100.0 * share
+        )?;
     }
     Ok(())
 }
 
 fn write_ceiling(f: &mut Formatter<'_>, ceiling: &Ceiling, ops_per_s: f64) -> fmt::Result {
     let ratio = ops_per_s / ceiling.ops_per_s;
-    writeln!(f, "  {:<40} {:>10}/s  this run reached {ratio:.2} of it", ceiling.name, quantity(ceiling.ops_per_s))
+    writeln!(
+        f,
+        "  {:<40} {:>10}/s  this run reached {ratio:.2} of it",
+        ceiling.name,
+        quantity(ceiling.ops_per_s)
+    )
 }

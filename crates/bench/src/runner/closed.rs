@@ -66,7 +66,11 @@ impl<W: Workload> ClosedLoop<W> {
             if self.deadline.is_some_and(|deadline| ended >= deadline) {
                 break;
             }
-            size = if ended.since(started) > LONG { (size / 2).max(1) } else { (size * 2).min(Buffer::MOST as u64) };
+            size = if ended.since(started) > LONG {
+                (size / 2).max(1)
+            } else {
+                (size * 2).min(Buffer::MOST as u64)
+            };
             // Other workers of this thread take their turn.
             tokio::task::yield_now().await;
         }

@@ -86,7 +86,13 @@ struct View {
 }
 
 impl View {
-    fn new(sampler: &mut Sampler, classes: &[Class], goal: Goal, elapsed: Duration, clock: &PreciseClock) -> Self {
+    fn new(
+        sampler: &mut Sampler,
+        classes: &[Class],
+        goal: Goal,
+        elapsed: Duration,
+        clock: &PreciseClock,
+    ) -> Self {
         let second = sampler.second();
         let done = sampler.totals.operations;
         let share = match goal.duration {

@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
-use bench::significance::{Criterion, Difference, Reason, Samples, Finding, difference};
+use bench::significance::{Criterion, Difference, Finding, Reason, Samples, difference};
 
 /// Of 10,000 pairs drawn from the same recording, at most 1 % may be called different.
 const PAIRS: usize = 10_000;
 const FALSE_DIFFERENCES: f64 = 0.01;
 /// Of the pairs in which one side is 5 % off, at least this share must be found where the noise allows it.
 const POWER: f64 = 0.95;
-/// So many standard errors apart, runs must be told apart as often, whatever the noise.
-const RESOLUTION: f64 = 6.0;
+/// Length of each recording. A longer run is drawn from more of its blocks.
+const RECORDED_SECONDS: usize = 20;
 
 #[derive(Clone, Copy, Debug)]
 enum Measure {
@@ -23,89 +24,119 @@ enum Measure {
     Latency,
 }
 
-/// A recording, what is compared, and whether its noise is small enough for 5 %: a mean standard error of at
-/// most 0.009.
-const RECORDINGS: [(&str, Measure, bool); 0] = [];
-
-/// Samples of a block, a second or more: beyond what connects samples.
-const BLOCK: usize = 100;
+/// A recording, what is compared, the samples of a block, the seconds of a run, and whether a difference of
+/// 5 % must be found. Where not, runs of that length are too noisy for it; the share found is printed.
+const RECORDINGS: [(&str, Measure, usize, usize, bool); 10] = [
+    ("loop", Measure::Efficiency, 100, 20, true),
+    ("loop", Measure::Throughput, 200, 20, false),
+    ("loop", Measure::Latency, 200, 20, false),
+    ("shards", Measure::Efficiency, 100, 20, true),
+    ("shards", Measure::Throughput, 200, 20, false),
+    ("shards", Measure::Throughput, 200, 60, true),
+    ("shards", Measure::Latency, 200, 60, true),
+    ("redis", Measure::Throughput, 100, 20, false),
+    ("redis", Measure::Latency, 100, 20, false),
+    ("map", Measure::Throughput, 200, 20, false),
+];
 
 #[test]
 fn few_pairs_of_one_recording_differ_and_five_percent_is_found() {
-    let pairs = PAIRS.div_ceil(RECORDINGS.len());
-    let mut false_differences = 0;
+    let shares: Vec<Shares> = thread::scope(|scope| {
+        // Started before any is waited for.
+        let threads: Vec<_> = (0..RECORDINGS.len()).map(|index| scope.spawn(move || shares(index))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    println!("recording measure    seconds  false   -5 %   +5 %   error");
     let mut failures = Vec::new();
-    println!("recording    measure     false   -5 %   +5 %   error   6 errors");
-    for (index, (name, measure, is_calm)) in RECORDINGS.into_iter().enumerate() {
-        let series = recorded(name, measure);
-        let connected = autocorrelation(&series, BLOCK);
-        assert!(connected < 0.3, "{name} {measure:?}: blocks shorter than what connects samples: {connected}");
-        let seed = index as u64;
-        let [wrong, slower, faster] = found(&series, [1.0, 0.95, 1.05], pairs, seed);
-        let error = standard_error(&series, seed);
-        let [far] = found(&series, [(RESOLUTION * error).exp()], 250, seed);
-        let share = |count: usize| 100.0 * count as f64 / pairs as f64;
+    for ((name, measure, _, seconds, is_calm), shares) in RECORDINGS.into_iter().zip(&shares) {
+        let Shares { wrong, slower, faster, error } = shares;
+        let measure = format!("{measure:?}");
         println!(
-            "{name:12} {:10} {:6.2} {:6.1} {:6.1} {error:7.4} {:6.1}",
-            format!("{measure:?}"),
-            share(wrong),
-            share(slower),
-            share(faster),
-            far as f64 / 2.5,
+            "{name:9} {measure:10} {seconds:7} {:6.2} {:6.1} {:6.1} {error:7.4}",
+            100.0 * wrong,
+            100.0 * slower,
+            100.0 * faster,
         );
-        false_differences += wrong;
-        if (far as f64) < 250.0 * POWER {
-            failures.push(format!("{name} {measure:?}: {far} of 250 found at {RESOLUTION} standard errors"));
-        }
-        if is_calm && share(slower.min(faster)) < 100.0 * POWER {
-            failures.push(format!("{name} {measure:?}: {slower} and {faster} of {pairs} found at 5 %"));
+        if is_calm && slower.min(*faster) < POWER {
+            failures.push((name, measure, seconds));
         }
     }
-    let all = pairs * RECORDINGS.len();
-    println!("{false_differences} of {all} pairs differ falsely");
-    assert!(false_differences as f64 <= all as f64 * FALSE_DIFFERENCES, "{false_differences} of {all} pairs");
-    assert!(failures.is_empty(), "{failures:#?}");
+    let wrong = shares.iter().map(|shares| shares.wrong).sum::<f64>() / shares.len() as f64;
+    println!("{:.2} % of {PAIRS} pairs differ falsely", 100.0 * wrong);
+    assert!(wrong <= FALSE_DIFFERENCES, "{wrong} of the pairs differ falsely");
+    assert!(failures.is_empty(), "fewer found than must be: {failures:#?}");
 }
 
-/// Draws pairs of runs from one recording by moving blocks, scales the second by each factor, and counts how
-/// often a difference is found: any at factor 1, else one of the right direction.
-fn found<const N: usize>(series: &Samples, factors: [f64; N], pairs: usize, seed: u64) -> [usize; N] {
-    let mut random = SplitMix64(seed);
-    let mut counts = [0; N];
-    for _ in 0..pairs {
-        let (a, b) = (resampled(series, &mut random), resampled(series, &mut random));
-        for (count, factor) in counts.iter_mut().zip(factors) {
-            let finding = difference(&a, &scaled(&b, factor), &Criterion::default()).finding;
-            *count += usize::from(match finding {
-                Finding::Lower => factor <= 1.0,
-                Finding::Higher => factor >= 1.0,
-                _ => false,
-            });
+/// Shares of the pairs of one recording.
+struct Shares {
+    /// Called different though they are of the same recording.
+    wrong: f64,
+    /// Found lower after the second was made 5 % lower.
+    slower: f64,
+    /// Found higher after the second was made 5 % higher.
+    faster: f64,
+    /// Mean standard error of the ratio's logarithm.
+    error: f64,
+}
+
+fn shares(index: usize) -> Shares {
+    let (name, measure, block, seconds, _) = RECORDINGS[index];
+    let series = recorded(name, measure);
+    let connected = autocorrelation(&series, block);
+    assert!(connected < 0.25, "{name} {measure:?}: blocks shorter than what connects samples: {connected}");
+    let samples = series.value.len() * seconds / RECORDED_SECONDS;
+    let mut source = Source { series, block, samples, random: SplitMix64(index as u64) };
+    let [wrong, slower, faster] = source.found([1.0, 0.95, 1.05], PAIRS / RECORDINGS.len());
+    let error = source.standard_error();
+    Shares { wrong, slower, faster, error }
+}
+
+/// Runs drawn from a recording by moving blocks.
+struct Source {
+    series: Samples,
+    block: usize,
+    samples: usize,
+    random: SplitMix64,
+}
+
+impl Source {
+    fn run(&mut self) -> Samples {
+        let Samples { value, weight } = &self.series;
+        let starts = (value.len() - self.block + 1) as u64;
+        let mut run = Samples::default();
+        while run.value.len() < self.samples {
+            let start = (self.random.next() % starts) as usize;
+            let end = start + self.block.min(self.samples - run.value.len());
+            run.value.extend_from_slice(&value[start..end]);
+            run.weight.extend_from_slice(&weight[start..end]);
         }
+        run
     }
-    counts
-}
 
-/// Mean over some pairs.
-fn standard_error(series: &Samples, seed: u64) -> f64 {
-    let mut random = SplitMix64(seed);
-    let mut of_pair = |_| {
-        let (a, b) = (resampled(series, &mut random), resampled(series, &mut random));
-        difference(&a, &b, &Criterion::default()).estimate.unwrap().standard_error
-    };
-    (0..200).map(&mut of_pair).sum::<f64>() / 200.0
-}
-
-fn resampled(series: &Samples, random: &mut SplitMix64) -> Samples {
-    let count = series.value.len();
-    let mut drawn = Samples::default();
-    while drawn.value.len() < count {
-        let start = (random.next() % (count - BLOCK + 1) as u64) as usize;
-        let end = start + BLOCK.min(count - drawn.value.len());
-        drawn.value.extend_from_slice(&series.value[start..end]);
-        drawn.weight.extend_from_slice(&series.weight[start..end]);
+    /// Draws pairs, scales the second run by each factor, and gives the share in which a difference is found:
+    /// any at factor 1, else one of the right direction.
+    fn found<const N: usize>(&mut self, factors: [f64; N], pairs: usize) -> [f64; N] {
+        let mut counts = [0_usize; N];
+        for _ in 0..pairs {
+            let (a, b) = (self.run(), self.run());
+            for (count, factor) in counts.iter_mut().zip(factors) {
+                let finding = difference(&a, &scaled(&b, factor), &Criterion::default()).finding;
+                *count += usize::from(match finding {
+                    Finding::Lower => factor <= 1.0,
+                    Finding::Higher => factor >= 1.0,
+                    _ => false,
+                });
+            }
+        }
+        counts.map(|count| count as f64 / pairs as f64)
     }
-    drawn
+
+    /// Mean over some pairs.
+    fn standard_error(&mut self) -> f64 {
+        let mut of_pair =
+            || difference(&self.run(), &self.run(), &Criterion::default()).estimate.unwrap().standard_error;
+        (0..100).map(|_| of_pair()).sum::<f64>() / 100.0
+    }
 }
 
 fn scaled(series: &Samples, factor: f64) -> Samples {
@@ -117,7 +148,8 @@ fn scaled(series: &Samples, factor: f64) -> Samples {
 
 /// Of the values, `lag` samples apart.
 fn autocorrelation(series: &Samples, lag: usize) -> f64 {
-    let pairs: Vec<_> = series.value.iter().zip(&series.weight).filter(|(_, weight)| **weight > 0.0).collect();
+    let pairs: Vec<_> =
+        series.value.iter().zip(&series.weight).filter(|(_, weight)| **weight > 0.0).collect();
     let mean = pairs.iter().map(|(value, _)| **value).sum::<f64>() / pairs.len() as f64;
     let off: Vec<f64> = pairs.iter().map(|(value, _)| **value - mean).collect();
     let products: f64 = off.iter().zip(&off[lag..]).map(|(x, y)| x * y).sum();
@@ -281,7 +313,11 @@ fn what_cannot_be_told_says_why() {
     ] {
         for (a, b) in [(&good, &bad), (&bad, &good)] {
             let answer = difference(a, b, &Criterion::default());
-            assert_eq!(answer, Difference { finding: Finding::CannotTell(reason), estimate: None }, "{bad:?}");
+            assert_eq!(
+                answer,
+                Difference { finding: Finding::CannotTell(reason), estimate: None },
+                "{bad:?}"
+            );
         }
     }
     for (alpha, noise) in [(0.0, 0.1), (1.0, 0.1), (f64::NAN, 0.1), (0.01, -0.1), (0.01, f64::NAN)] {

@@ -7,3 +7,5 @@ mod clock_steps;
 mod full_store;
 mod invalid;
 mod model;
+#[cfg(feature = "metrics")]
+mod telemetry;

@@ -30,21 +30,26 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) fn lock() -> io::Result<Self> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        let folder = env::temp_dir().join(format!("testkit-ports-{}", getuid().as_raw()));
-        fs::create_dir_all(&folder)?;
         // Processes begin at different places, so that they seldom meet.
         let start = process::id().wrapping_mul(97) % u32::from(COUNT);
         for _ in 0..COUNT {
             let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
             let offset = u16::try_from((start + step) % u32::from(COUNT)).unwrap_or_default();
-            let number = FIRST + offset;
-            let lock = File::options().create(true).append(true).open(folder.join(number.to_string()))?;
-            let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if locked && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
-                return Ok(Self { number, _lock: lock });
+            if let Some(port) = Self::try_lock(FIRST + offset)? {
+                return Ok(port);
             }
         }
         Err(io::Error::new(io::ErrorKind::AddrInUse, "all ports from 20000 to 29999 are taken"))
+    }
+
+    /// `None` when another test has it, or something listens on it.
+    fn try_lock(number: u16) -> io::Result<Option<Self>> {
+        let folder = env::temp_dir().join(format!("testkit-ports-{}", getuid().as_raw()));
+        fs::create_dir_all(&folder)?;
+        let lock = File::options().create(true).append(true).open(folder.join(number.to_string()))?;
+        let is_ours = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let is_free = is_ours && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
+        Ok(is_free.then_some(Self { number, _lock: lock }))
     }
 
     pub(crate) fn number(&self) -> u16 {
@@ -65,10 +70,19 @@ mod tests {
         assert_eq!(numbers.len(), 100);
         assert!(numbers.iter().all(|number| (20_000..30_000).contains(number)));
 
-        let folder = env::temp_dir().join(format!("testkit-ports-{}", getuid().as_raw()));
-        let file = File::open(folder.join(ports[0].number().to_string())).unwrap();
-        assert!(flock(&file, FlockOperation::NonBlockingLockExclusive).is_err());
+        let number = ports[0].number();
+        assert!(Port::try_lock(number).unwrap().is_none());
         drop(ports);
-        assert!(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
+        assert!(Port::try_lock(number).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_port_on_which_something_listens_is_not_given() {
+        let port = Port::lock().unwrap();
+        let number = port.number();
+        let stranger = TcpListener::bind((Ipv4Addr::LOCALHOST, number)).unwrap();
+        drop(port);
+        assert!(Port::try_lock(number).unwrap().is_none());
+        drop(stranger);
     }
 }

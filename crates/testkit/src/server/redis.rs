@@ -77,7 +77,7 @@ impl RedisBuilder {
     #[must_use]
     pub fn replica_of(self, master: SocketAddr) -> Self {
         let link = format!("{} {}", master.ip(), master.port());
-        self.arg("--replicaof").arg(link).arg("--repl-diskless-sync-delay").arg("0")
+        self.arg("--replicaof").arg(link)
     }
 
     /// Starts it and waits until it answers.
@@ -88,7 +88,9 @@ impl RedisBuilder {
     pub fn start(self) -> io::Result<RedisServer> {
         let arguments = |port: u16, data: &Path| {
             let data = data.to_string_lossy();
-            let own = format!("--bind 127.0.0.1 --port {port} --appendonly yes --dir");
+            // A replica is served at once, not after the pause in which others might join it.
+            let own =
+                format!("--bind 127.0.0.1 --port {port} --appendonly yes --repl-diskless-sync-delay 0 --dir");
             let own = own.split(' ').chain([&*data, "--save", ""]).map(str::to_owned);
             own.chain(self.arguments).collect()
         };

@@ -118,8 +118,9 @@ mod tests {
 
     #[test]
     fn a_long_timeline_is_merged_and_keeps_operations_and_peaks() {
-        let timeline: Vec<Sample> =
-            (1..=10_000).map(|second| sample(f64::from(second), 5.0, 10, if second == 777 { 9_000 } else { 20 })).collect();
+        let timeline: Vec<Sample> = (1..=10_000)
+            .map(|second| sample(f64::from(second), 5.0, 10, if second == 777 { 9_000 } else { 20 }))
+            .collect();
         let (spans, _) = spans(&timeline);
         assert!((150..=200).contains(&spans.len()), "{}", spans.len());
         let operations: f64 = spans.iter().map(|span| span.ops_per_s * span.seconds()).sum();
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn a_short_pause_in_a_long_run_is_still_seen() {
         let timeline: Vec<Sample> = (1..=10_000)
-            .map(|second| sample(f64::from(second), if second == 500 { 0.0 } else { 5.0 }, 1, 1))
+            .map(|second| sample(f64::from(second), if second == 500 { 0.0 } else { 50.0 }, 1, 1))
             .collect();
         let (_, pauses) = spans(&timeline);
         assert_eq!(pauses.iter().map(|pause| (pause.from, pause.to)).collect::<Vec<_>>(), [(499.0, 500.0)]);
@@ -148,7 +149,12 @@ mod tests {
 
     #[test]
     fn samples_that_make_no_sense_are_left_out() {
-        let timeline = [sample(1.0, 5.0, 1, 1), sample(0.5, 5.0, 1, 1), sample(f64::NAN, 1.0, 1, 1), sample(2.0, 5.0, 1, 1)];
+        let timeline = [
+            sample(1.0, 5.0, 1, 1),
+            sample(0.5, 5.0, 1, 1),
+            sample(f64::NAN, 1.0, 1, 1),
+            sample(2.0, 5.0, 1, 1),
+        ];
         assert_eq!(spans(&timeline).0.iter().map(|span| span.to).collect::<Vec<_>>(), [1.0, 2.0]);
     }
 }

@@ -1,0 +1,46 @@
+//! What the asynchronous path tells `metrics` and `tracing`, behind features of these names.
+//!
+//! The counter `patterns.rate_limiter.decisions` and the span `patterns.rate_limiter.acquire` carry the
+//! labels of [`backends::telemetry`]. Without the features this compiles to nothing.
+
+use backends::Result;
+
+use crate::Decision;
+
+/// Observes the decision that `acquire` makes on `backend`.
+pub(crate) async fn observe(
+    backend: &'static str,
+    acquire: impl Future<Output = Result<Decision>>,
+) -> Result<Decision> {
+    #[cfg(feature = "tracing")]
+    let acquire = {
+        use tracing::Instrument as _;
+        let span =
+            tracing::debug_span!("patterns.rate_limiter.acquire", backend, outcome = tracing::field::Empty);
+        async {
+            let result = acquire.await;
+            tracing::Span::current().record("outcome", outcome(&result));
+            result
+        }
+        .instrument(span)
+    };
+    let result = acquire.await;
+    #[cfg(feature = "metrics")]
+    {
+        use backends::telemetry::{BACKEND, OP, OUTCOME};
+        let labels = [(BACKEND, backend), (OP, "acquire"), (OUTCOME, outcome(&result))];
+        metrics::counter!("patterns.rate_limiter.decisions", &labels).increment(1);
+    }
+    let _ = backend;
+    result
+}
+
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+fn outcome(result: &Result<Decision>) -> &'static str {
+    match result {
+        Ok(Decision::Allowed { .. }) => "allowed",
+        Ok(Decision::Denied { .. }) => "denied",
+        Ok(Decision::NeverFits { .. }) => "never_fits",
+        Err(error) => error.kind().as_str(),
+    }
+}
