@@ -38,7 +38,7 @@ impl Latencies {
 
     /// Pixels from the top.
     pub(super) fn y(&self, ns: u64) -> f64 {
-        let share = (number(ns.max(1)).log10() - self.low) / (self.high - self.low);
+        let share = (number(ns).log10() - self.low) / (self.high - self.low);
         self.height * (1.0 - share.clamp(0.0, 1.0))
     }
 

@@ -58,7 +58,11 @@ fn every_point_lies_in_its_plot() {
             let plot = &plot[..plot.find("</svg>").unwrap()];
             let height: f64 = attribute(plot, "height").parse().unwrap();
             for data in plot.split(" d=\"").skip(1) {
-                for (command, x_or_y) in coordinates(&data[..data.find('"').unwrap()]) {
+                let data = &data[..data.find('"').unwrap()];
+                let across: Vec<f64> =
+                    coordinates(data).iter().filter(|(way, _)| *way == 'x').map(|(_, x)| *x).collect();
+                assert!(data.ends_with('z') || across.is_sorted(), "{name}: {data}");
+                for (command, x_or_y) in coordinates(data) {
                     let most = if command == 'y' { height } else { 1_000.0 };
                     assert!((0.0..=most).contains(&x_or_y), "{name}: {command} {x_or_y}");
                 }
@@ -112,6 +116,7 @@ fn an_open_loop_shows_response_and_service_time_and_the_stall() {
         "nothing ended for at least 1.00 s",
         "for at least 1.00 s from 5.00 s",
         "no answer within 1 s",
+        "held no key exceeds its quota 64 keys",
         "response, all",
         "service, all",
         "0.25 of it",
@@ -127,7 +132,8 @@ fn an_open_loop_shows_response_and_service_time_and_the_stall() {
 #[test]
 fn a_closed_loop_says_that_it_knows_service_time_only() {
     let page = text_of(&closed());
-    assert!(page.contains("Closed loop: service time only"), "{page}");
+    // With the key figures, with the plot and with the table.
+    assert_eq!(page.to_lowercase().matches("closed loop: service time only").count(), 3, "{page}");
     assert!(page.contains("with 4 workers in a closed loop"), "{page}");
     let figures = &page[..page.find("Words used here").unwrap()];
     assert!(!figures.to_lowercase().contains("response"), "{figures}");

@@ -187,6 +187,9 @@ pub(crate) fn no_numbers() -> Report {
         service.stdev_ns = f64::INFINITY;
         service.spectrum[4].quantile = f64::NAN;
     }
+    if let Some(response) = &mut report.response {
+        response.percentiles[2].quantile = f64::NAN;
+    }
     report
 }
 
