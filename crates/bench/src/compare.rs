@@ -5,7 +5,9 @@ use std::fmt::{self, Display, Formatter};
 use crate::{
     ExitStatus, Report,
     format::{nanos, quantity},
-    significance::{Criterion, Difference, Estimate, Finding, Reason, Samples, difference},
+    significance::{
+        Criterion, Difference, Estimate, Finding, Reason, Samples, difference, paired_difference,
+    },
 };
 
 /// The second runs relative to the first.
@@ -51,19 +53,19 @@ pub struct Percentile {
     pub ns: [u64; 2],
 }
 
-/// From this many runs a side on, each run is one sample: only that knows what differs between runs.
+/// From this many runs a side on, each pair is one sample: only that knows what differs between runs.
 const RUNS_AS_SAMPLES: usize = 8;
 
 impl Comparison {
     /// Compares `b` with `a`, which were best run in turn.
     ///
-    /// With one run a side the samples are the intervals within it; with eight or more a side, the runs.
+    /// The samples are the intervals within the runs; with eight or more runs a side, the pairs of runs.
     #[must_use]
     pub fn new(a: &[Report], b: &[Report], criterion: Criterion) -> Self {
-        let decisive = decisive(a.iter().chain(b));
+        let decisive = decisive(&a.iter().chain(b).collect::<Vec<_>>());
         let measures = Measure::ALL.map(|measure| MeasureResult {
             measure,
-            difference: difference(&measure.samples(a), &measure.samples(b), &criterion),
+            difference: measure.difference(a, b, &criterion),
             decides: measure == decisive,
         });
         let open = a.iter().chain(b).any(|report| report.response.is_some());
@@ -86,20 +88,14 @@ impl Comparison {
 
 /// Processor time decides where operations do nothing but compute, since it wanders least on a machine
 /// with neighbours; else throughput, and in an open loop latency.
-fn decisive<'a>(mut reports: impl Iterator<Item = &'a Report>) -> Measure {
-    let mut measure = Measure::ByProcessorTime;
-    reports.all(|report| {
-        let summary = &report.summary;
-        let processors = summary.concurrency.min(report.machine.cpus) as f64;
-        let busy = summary.cpu_s / (summary.elapsed_s * processors);
-        if report.response.is_some() {
-            measure = Measure::Latency;
-        } else if !(busy > 0.5 && summary.concurrency <= report.machine.cpus) {
-            measure = Measure::Throughput;
-        }
-        measure == Measure::ByProcessorTime
-    });
-    measure
+fn decisive(reports: &[&Report]) -> Measure {
+    if reports.iter().any(|report| report.response.is_some()) {
+        return Measure::Latency;
+    }
+    let processors = |report: &Report| report.summary.concurrency.min(report.machine.cpus) as f64;
+    let used: f64 = reports.iter().map(|report| report.summary.cpu_s).sum();
+    let had: f64 = reports.iter().map(|report| report.summary.elapsed_s * processors(report)).sum();
+    if used > 0.5 * had { Measure::ByProcessorTime } else { Measure::Throughput }
 }
 
 impl Measure {
@@ -110,22 +106,18 @@ impl Measure {
         !matches!(self, Self::Latency)
     }
 
-    fn samples(self, reports: &[Report]) -> Samples {
-        let mut samples = Samples::default();
-        for report in reports {
-            let within = self.within(report);
-            if reports.len() >= RUNS_AS_SAMPLES {
-                let weight: f64 = within.iter().map(|(_, weight)| weight).sum();
-                let sum: f64 = within.iter().map(|(value, weight)| value * weight).sum();
-                samples.value.push(if weight > 0.0 { sum / weight } else { 0.0 });
-                samples.weight.push(if weight > 0.0 { 1.0 } else { 0.0 });
-            } else {
-                let (values, weights): (Vec<f64>, Vec<f64>) = within.into_iter().unzip();
-                samples.value.extend(values);
-                samples.weight.extend(weights);
-            }
+    fn difference(self, a: &[Report], b: &[Report], criterion: &Criterion) -> Difference {
+        if a.len().min(b.len()) < RUNS_AS_SAMPLES {
+            return difference(&self.samples(a), &self.samples(b), criterion);
         }
-        samples
+        let level = |report| self.level(std::slice::from_ref(report)).unwrap_or(0.0);
+        let pairs: Vec<(f64, f64)> = a.iter().zip(b).map(|(a, b)| (level(a), level(b))).collect();
+        paired_difference(&pairs, criterion)
+    }
+
+    fn samples(self, reports: &[Report]) -> Samples {
+        let (value, weight) = reports.iter().flat_map(|report| self.within(report)).unzip();
+        Samples { value, weight }
     }
 
     /// Value and weight of each interval of a run.
@@ -241,7 +233,8 @@ impl Display for Shown<'_> {
         for caveat in &self.comparison.caveats {
             writeln!(f, "note: {caveat}")?;
         }
-        writeln!(f, "  {:<28}{:>12}{:>12}{:>9}   95 % or more of the time within", "", "A", "B", "B / A")?;
+        let confidence = 100.0 * (1.0 - self.comparison.criterion.alpha);
+        writeln!(f, "  {:<28}{:>12}{:>12}{:>9}   {confidence} % interval", "", "A", "B", "B / A")?;
         for result in &self.comparison.measures {
             self.row(f, result)?;
         }

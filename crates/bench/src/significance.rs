@@ -173,6 +173,75 @@ pub fn difference(a: &Samples, b: &Samples, criterion: &Criterion) -> Difference
     }
 }
 
+/// Compares runs taken in turn: each pair is a level of `a` and the level of `b` that was measured next
+/// to it, so that what changes slowly on the machine changes both. At least 8 pairs give an answer.
+///
+/// Student's t on the trimmed mean of the pairs' log ratios.
+#[must_use]
+pub fn paired_difference(pairs: &[(f64, f64)], criterion: &Criterion) -> Difference {
+    match paired_estimate(pairs, criterion) {
+        Ok(estimate) => Difference { finding: finding(&estimate, criterion), estimate: Some(estimate) },
+        Err(reason) => Difference { finding: Finding::CannotTell(reason), estimate: None },
+    }
+}
+
+fn paired_estimate(pairs: &[(f64, f64)], criterion: &Criterion) -> Result<Estimate, Reason> {
+    criterion.check()?;
+    if pairs.len() < MIN_SAMPLES {
+        return Err(Reason::TooFewSamples);
+    }
+    if pairs.iter().any(|(a, b)| *a == 0.0 || *b == 0.0) {
+        return Err(Reason::ZeroLevel);
+    }
+    let mut ratios: Vec<f64> = pairs.iter().map(|(a, b)| (b / a).ln()).collect();
+    if !ratios.iter().all(|ratio| ratio.is_finite()) {
+        return Err(Reason::InvalidSample);
+    }
+    let (mean, kept) = winsorize(&mut ratios);
+    let center = average(&ratios);
+    let squares: f64 = ratios.iter().map(|ratio| (ratio - center) * (ratio - center)).sum();
+    Ok(test(mean, squares / (kept * (kept - 1.0)), kept - 1.0, criterion.alpha))
+}
+
+/// The trimmed mean of `values` and how many were kept for it; what was cut then counts as the nearest
+/// that was kept.
+fn winsorize(values: &mut [f64]) -> (f64, f64) {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let cut = (sorted.len() as f64 * TRIM) as usize;
+    let kept = &sorted[cut..sorted.len() - cut];
+    let (low, high) = (kept[0], kept[kept.len() - 1]);
+    for value in values {
+        *value = value.clamp(low, high);
+    }
+    (average(kept), kept.len() as f64)
+}
+
+/// Student's t for a log ratio of known variance.
+fn test(log_ratio: f64, variance: f64, freedom: f64, alpha: f64) -> Estimate {
+    let standard_error = variance.sqrt();
+    // Without any scatter, any difference is certain.
+    let (p_value, reach) = if variance == 0.0 {
+        (if log_ratio == 0.0 { 1.0 } else { 0.0 }, 0.0)
+    } else {
+        (two_sided_p(log_ratio / standard_error, freedom), critical_value(alpha, freedom) * standard_error)
+    };
+    Estimate {
+        ratio: log_ratio.exp(),
+        ci_low: (log_ratio - reach).exp(),
+        ci_high: (log_ratio + reach).exp(),
+        p_value,
+        standard_error,
+    }
+}
+
+impl Criterion {
+    fn check(&self) -> Result<(), Reason> {
+        let valid = self.alpha > 0.0 && self.alpha < 1.0 && self.noise >= 0.0 && self.noise.is_finite();
+        if valid { Ok(()) } else { Err(Reason::InvalidCriterion) }
+    }
+}
+
 fn finding(estimate: &Estimate, criterion: &Criterion) -> Finding {
     let (low, high) = (1.0 - criterion.noise, 1.0 + criterion.noise);
     let significant = estimate.p_value < criterion.alpha;
@@ -188,32 +257,20 @@ fn finding(estimate: &Estimate, criterion: &Criterion) -> Finding {
 }
 
 fn estimate(a: &Samples, b: &Samples, criterion: &Criterion) -> Result<Estimate, Reason> {
-    let Criterion { alpha, noise } = *criterion;
-    if !(alpha > 0.0 && alpha < 1.0 && noise >= 0.0 && noise.is_finite()) {
-        return Err(Reason::InvalidCriterion);
-    }
+    criterion.check()?;
     let (a, b) = (Level::of(a)?, Level::of(b)?);
     let variance = a.variance + b.variance;
-    let standard_error = variance.sqrt();
     let log_ratio = (b.mean / a.mean).ln();
-    if !(log_ratio.is_finite() && standard_error.is_finite()) {
+    if !(log_ratio.is_finite() && variance.is_finite()) {
         return Err(Reason::InvalidSample);
     }
-    // Without any scatter, any difference is certain.
-    let (p_value, reach) = if variance == 0.0 {
-        (if log_ratio == 0.0 { 1.0 } else { 0.0 }, 0.0)
+    let freedom = if variance == 0.0 {
+        1.0
     } else {
         let share = a.variance / variance;
-        let freedom = 1.0 / (share * share / a.freedom + (1.0 - share) * (1.0 - share) / b.freedom);
-        (two_sided_p(log_ratio / standard_error, freedom), critical_value(alpha, freedom) * standard_error)
+        1.0 / (share * share / a.freedom + (1.0 - share) * (1.0 - share) / b.freedom)
     };
-    Ok(Estimate {
-        ratio: log_ratio.exp(),
-        ci_low: (log_ratio - reach).exp(),
-        ci_high: (log_ratio + reach).exp(),
-        p_value,
-        standard_error,
-    })
+    Ok(test(log_ratio, variance, freedom, criterion.alpha))
 }
 
 /// Where a series lies, and how well that is known.
@@ -229,19 +286,9 @@ impl Level {
     fn of(series: &Samples) -> Result<Self, Reason> {
         let mut batches = batch_means(series)?;
         let count = batches.len();
-        let mut sorted = batches.clone();
-        sorted.sort_by(f64::total_cmp);
-        let cut = (count as f64 * TRIM) as usize;
-        let kept = &sorted[cut..count - cut];
-        let mean = average(kept);
+        let (mean, kept) = winsorize(&mut batches);
         if mean == 0.0 {
             return Err(Reason::ZeroLevel);
-        }
-
-        // Winsorized: what was cut counts as the nearest that was kept.
-        let (low, high) = (kept[0], kept[kept.len() - 1]);
-        for batch in &mut batches {
-            *batch = batch.clamp(low, high);
         }
         let center = average(&batches);
         let deviation: Vec<f64> = batches.iter().map(|batch| (batch - center) / mean).collect();
@@ -251,7 +298,6 @@ impl Level {
         let correlation = correlation.clamp(0.0, MAX_CORRELATION);
         let widening = (1.0 + correlation) / (1.0 - correlation);
 
-        let kept = kept.len() as f64;
         Ok(Self {
             mean,
             variance: squares / (kept * (kept - 1.0)) * widening,
