@@ -20,6 +20,9 @@ use crate::{Decision, Quota, QuotaError};
 /// Whole numbers up to here are exact in a Lua number (IEEE 754 double precision).
 const EXACT: u64 = 1 << 53;
 
+/// The longest time to fill a bucket, in microseconds: 146,000 years, so that no instant overflows.
+const LONGEST_FILL: u128 = 1 << 62;
+
 /// A [`Quota`] made ready for counting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
@@ -54,8 +57,8 @@ impl TokenBucket {
     ///
     /// # Errors
     ///
-    /// [`QuotaError::Uncountable`] when no tick counts this quota within 1 ppm: a burst above some
-    /// 10^10 tokens with a rate that does not reduce.
+    /// [`QuotaError::Uncountable`] when no tick counts this quota within 1 ppm (a burst above some
+    /// 10^10 tokens with a rate that does not reduce), or an empty bucket takes 146,000 years to fill.
     pub fn new(quota: &Quota) -> Result<Self, QuotaError> {
         let micros = u64::try_from(quota.period().as_micros()).map_err(|_| QuotaError::Period)?;
         let divisor = gcd(quota.tokens(), micros);
@@ -65,10 +68,14 @@ impl TokenBucket {
         let scale = (exact_scale + tick / 2) / tick;
         let deviation = u128::from((scale * tick).abs_diff(exact_scale));
         let capacity = quota.burst().checked_mul(scale).filter(|units| *units <= EXACT);
+        let countable = |capacity: u64| {
+            let micros_to_fill = u128::from(capacity.div_ceil(inflow)) * u128::from(tick);
+            deviation * 1_000_000 <= u128::from(exact_scale)
+                && inflow <= EXACT - capacity
+                && micros_to_fill <= LONGEST_FILL
+        };
         match capacity {
-            Some(capacity)
-                if deviation * 1_000_000 <= u128::from(exact_scale) && inflow <= EXACT - capacity =>
-            {
+            Some(capacity) if countable(capacity) => {
                 let period = (micros / tick).max(1);
                 Ok(Self { burst: quota.burst(), scale, inflow, capacity, tick, period })
             }

@@ -18,7 +18,9 @@ fn quotas_that_cannot_be() {
 
 #[test]
 fn capacities_that_cannot_be_counted() {
-    for (rate, burst) in [("1/s", u64::MAX), ("999999937/s", 1 << 45), ("1/365day", 1 << 52)] {
+    for (rate, burst) in
+        [("1/s", u64::MAX), ("999999937/s", 1 << 45), ("1/365day", 1 << 52), ("1/365day", 1_000_000)]
+    {
         let quota = rate.parse::<Quota>().unwrap().with_burst(burst).unwrap();
         assert_eq!(Limit::token_bucket(quota).unwrap_err(), QuotaError::Uncountable, "{quota}");
     }
