@@ -5,6 +5,8 @@ use std::time::Duration;
 pub enum Decision {
     /// Go ahead; the cost has been taken.
     Allowed {
+        /// How long to wait before going ahead: zero but for a leaky bucket as a queue.
+        delay: Duration,
         /// Whole requests of cost 1 that would be allowed now, one after the other.
         remaining: u64,
         /// Until the quota is whole again, if nothing else is asked for.
@@ -23,6 +25,11 @@ pub enum Decision {
 }
 
 impl Decision {
+    #[inline]
+    pub(crate) const fn allowed(remaining: u64, reset_after: Duration) -> Self {
+        Self::Allowed { delay: Duration::ZERO, remaining, reset_after }
+    }
+
     /// Whether the request may go ahead.
     #[must_use]
     pub const fn is_allowed(&self) -> bool {

@@ -1,22 +1,37 @@
 #![doc = include_str!("../README.md")]
 
 mod algorithm;
+mod bucket;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod decision;
+mod direct;
+pub mod fixed_window;
+pub mod gcra;
+pub mod leaky_bucket;
 mod limit;
 mod limiter;
 mod memory;
 mod quota;
+mod reservation;
+mod rule;
+pub mod sliding_window_counter;
+pub mod sliding_window_log;
 mod store;
 mod telemetry;
 pub mod token_bucket;
+#[cfg(feature = "wait")]
+mod wait;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use backends::{Error, ErrorKind, Result, Retry};
+pub use bucket::BucketState;
 pub use decision::Decision;
-pub use limit::Limit;
+pub use direct::Direct;
+pub use limit::{Limit, LimitState, Part};
 pub use limiter::RateLimiter;
-pub use memory::{Memory, MemoryBuilder, Stats};
+pub use memory::{Memory, MemoryBuilder, OnFull, Stats};
 pub use quota::{ParseQuotaError, Quota, QuotaError};
-pub use store::{BoxFuture, Capability, DynStore, Store};
+pub use reservation::{Refusal, Reservation};
+pub use rule::{Rule, State};
+pub use store::{Answer, Ask, BoxFuture, Capability, DynStore, Store};

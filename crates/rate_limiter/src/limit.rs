@@ -1,15 +1,71 @@
-use crate::{Algorithm, Quota, QuotaError, token_bucket::TokenBucket};
+use crate::{
+    Algorithm, BucketState, Decision, Quota, QuotaError, Rule, State,
+    bucket::WordBucket,
+    fixed_window::{FixedWindow, WindowState},
+    gcra::Gcra,
+    leaky_bucket::{LeakyBucketMeter, LeakyBucketQueue},
+    sliding_window_counter::{CounterState, SlidingWindowCounter},
+    sliding_window_log::{LogState, SlidingWindowLog},
+    token_bucket::TokenBucket,
+};
 
-/// A quota and the algorithm that enforces it, made ready for counting.
+/// A quota and the algorithm that enforces it; or several on one key, of which each must allow a request.
+///
+/// A limit is itself a [`Rule`], chosen at run time.
+///
+/// ```
+/// use rate_limiter::{Algorithm, Limit};
+///
+/// // At most 10 a second and 1,000 an hour.
+/// let limit = Limit::all_of([
+///     Limit::token_bucket("10/s".parse()?)?,
+///     Limit::new(Algorithm::SlidingWindowLog, "1000/h".parse()?)?,
+/// ])?;
+/// assert_eq!(limit.parts().count(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit(Parts);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Parts {
+    One(Part),
+    All(Box<[Part]>),
+}
+
+/// One quota and its algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct Part {
     quota: Quota,
-    pub(crate) rule: Rule,
+    rule: AnyRule,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+enum AnyRule {
     TokenBucket(TokenBucket),
+    Gcra(Gcra),
+    LeakyBucket(LeakyBucketMeter),
+    LeakyBucketQueue(LeakyBucketQueue),
+    FixedWindow(FixedWindow),
+    SlidingWindowCounter(SlidingWindowCounter),
+    SlidingWindowLog(SlidingWindowLog),
+}
+
+/// What a [`Limit`] remembers of a key.
+///
+/// A quota may change while keys are in use: their state is kept. A change of the algorithm starts afresh.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LimitState(AnyState);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+enum AnyState {
+    #[default]
+    Fresh,
+    Bucket(BucketState),
+    Window(WindowState),
+    Counter(CounterState),
+    Log(Box<LogState>),
+    All(Box<[AnyState]>),
 }
 
 impl Limit {
@@ -17,12 +73,21 @@ impl Limit {
     ///
     /// # Errors
     ///
-    /// [`QuotaError::Uncountable`] when the algorithm cannot count this quota within 1 ppm.
+    /// [`QuotaError::Uncountable`] when the algorithm cannot count this quota within 1 ppm, and
+    /// [`QuotaError::BurstInWindow`] when it counts in windows and the burst is not the tokens of one.
     pub fn new(algorithm: Algorithm, quota: Quota) -> Result<Self, QuotaError> {
         let rule = match algorithm {
-            Algorithm::TokenBucket => Rule::TokenBucket(TokenBucket::new(&quota)?),
+            Algorithm::TokenBucket => AnyRule::TokenBucket(TokenBucket::new(&quota)?),
+            Algorithm::Gcra => AnyRule::Gcra(Gcra::new(&quota)?),
+            Algorithm::LeakyBucket => AnyRule::LeakyBucket(LeakyBucketMeter::new(&quota)?),
+            Algorithm::LeakyBucketQueue => AnyRule::LeakyBucketQueue(LeakyBucketQueue::new(&quota)?),
+            Algorithm::FixedWindow => AnyRule::FixedWindow(FixedWindow::new(&quota)?),
+            Algorithm::SlidingWindowCounter => {
+                AnyRule::SlidingWindowCounter(SlidingWindowCounter::new(&quota)?)
+            }
+            Algorithm::SlidingWindowLog => AnyRule::SlidingWindowLog(SlidingWindowLog::new(&quota)?),
         };
-        Ok(Self { quota, rule })
+        Ok(Self(Parts::One(Part { quota, rule })))
     }
 
     /// Enforces `quota` by a token bucket.
@@ -34,6 +99,41 @@ impl Limit {
         Self::new(Algorithm::TokenBucket, quota)
     }
 
+    /// Enforces all of `limits` on each key in one decision: a request takes from all of them, or from
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`QuotaError::Empty`] when there are none.
+    pub fn all_of(limits: impl IntoIterator<Item = Self>) -> Result<Self, QuotaError> {
+        let parts = limits.into_iter().flat_map(|limit| limit.parts().copied().collect::<Vec<_>>());
+        let parts: Box<[Part]> = parts.collect();
+        if parts.is_empty() { Err(QuotaError::Empty) } else { Ok(Self(Parts::All(parts))) }
+    }
+
+    /// The limit in one word, where that is all it needs.
+    pub(crate) fn word(&self) -> Option<WordBucket> {
+        let Parts::One(part) = &self.0 else { return None };
+        let bucket = match &part.rule {
+            AnyRule::TokenBucket(rule) => rule.bucket(),
+            AnyRule::Gcra(rule) => rule.bucket(),
+            AnyRule::LeakyBucket(rule) => rule.bucket(),
+            _ => return None,
+        };
+        WordBucket::new(bucket)
+    }
+
+    /// The quotas and algorithms that it consists of.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = &Part> {
+        match &self.0 {
+            Parts::One(part) => std::slice::from_ref(part),
+            Parts::All(parts) => parts,
+        }
+        .iter()
+    }
+}
+
+impl Part {
     /// The quota.
     #[must_use]
     pub const fn quota(&self) -> &Quota {
@@ -44,7 +144,210 @@ impl Limit {
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         match self.rule {
-            Rule::TokenBucket(_) => Algorithm::TokenBucket,
+            AnyRule::TokenBucket(_) => Algorithm::TokenBucket,
+            AnyRule::Gcra(_) => Algorithm::Gcra,
+            AnyRule::LeakyBucket(_) => Algorithm::LeakyBucket,
+            AnyRule::LeakyBucketQueue(_) => Algorithm::LeakyBucketQueue,
+            AnyRule::FixedWindow(_) => Algorithm::FixedWindow,
+            AnyRule::SlidingWindowCounter(_) => Algorithm::SlidingWindowCounter,
+            AnyRule::SlidingWindowLog(_) => Algorithm::SlidingWindowLog,
         }
+    }
+}
+
+/// Calls a method of the rule in `$part` with the state of its kind in `$state`, which starts afresh where
+/// it is of another kind.
+macro_rules! with_state {
+    ($part:expr, $state:expr, |$rule:ident, $own:ident| $call:expr) => {
+        match &$part.rule {
+            AnyRule::TokenBucket($rule) => {
+                let $own = $state.bucket();
+                $call
+            }
+            AnyRule::Gcra($rule) => {
+                let $own = $state.bucket();
+                $call
+            }
+            AnyRule::LeakyBucket($rule) => {
+                let $own = $state.bucket();
+                $call
+            }
+            AnyRule::LeakyBucketQueue($rule) => {
+                let $own = $state.bucket();
+                $call
+            }
+            AnyRule::FixedWindow($rule) => {
+                let $own = $state.window();
+                $call
+            }
+            AnyRule::SlidingWindowCounter($rule) => {
+                let $own = $state.counter();
+                $call
+            }
+            AnyRule::SlidingWindowLog($rule) => {
+                let $own = $state.log();
+                $call
+            }
+        }
+    };
+}
+
+impl Part {
+    #[inline]
+    fn take(&self, state: &mut AnyState, now: u64, cost: u32) -> Decision {
+        with_state!(self, state, |rule, own| rule.take(own, now, cost))
+    }
+
+    fn peek(&self, state: &AnyState, now: u64, cost: u32) -> Decision {
+        match (&self.rule, state) {
+            // The one state that is not cheap to copy.
+            (AnyRule::SlidingWindowLog(rule), AnyState::Log(log)) => rule.peek(log, now, cost),
+            _ => self.take(&mut state.clone(), now, cost),
+        }
+    }
+
+    fn available(&self, state: &AnyState, now: u64) -> u64 {
+        match (&self.rule, state) {
+            (AnyRule::SlidingWindowLog(rule), AnyState::Log(log)) => rule.available(log, now),
+            _ => {
+                let mut state = state.clone();
+                with_state!(self, state, |rule, own| rule.available(own, now))
+            }
+        }
+    }
+
+    fn refund(&self, state: &mut AnyState, now: u64, taken_at: u64, cost: u32) {
+        with_state!(self, state, |rule, own| rule.refund(own, now, taken_at, cost));
+    }
+}
+
+impl Rule for Limit {
+    type State = LimitState;
+
+    #[inline]
+    fn take(&self, state: &mut LimitState, now: u64, cost: u32) -> Decision {
+        match &self.0 {
+            Parts::One(part) => part.take(&mut state.0, now, cost),
+            Parts::All(parts) => take_all(parts, state.0.all(parts.len()), now, cost),
+        }
+    }
+
+    fn peek(&self, state: &LimitState, now: u64, cost: u32) -> Decision {
+        match &self.0 {
+            Parts::One(part) => part.peek(&state.0, now, cost),
+            Parts::All(parts) => peek_all(parts, state.0.clone().all(parts.len()), now, cost),
+        }
+    }
+
+    fn available(&self, state: &LimitState, now: u64) -> u64 {
+        match &self.0 {
+            Parts::One(part) => part.available(&state.0, now),
+            Parts::All(parts) => {
+                let mut state = state.0.clone();
+                let states = state.all(parts.len());
+                parts
+                    .iter()
+                    .zip(states)
+                    .map(|(part, state)| part.available(state, now))
+                    .min()
+                    .unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    fn refund(&self, state: &mut LimitState, now: u64, taken_at: u64, cost: u32) {
+        match &self.0 {
+            Parts::One(part) => part.refund(&mut state.0, now, taken_at, cost),
+            Parts::All(parts) => {
+                for (part, state) in parts.iter().zip(state.0.all(parts.len())) {
+                    part.refund(state, now, taken_at, cost);
+                }
+            }
+        }
+    }
+}
+
+fn peek_all(parts: &[Part], states: &[AnyState], now: u64, cost: u32) -> Decision {
+    let decisions = parts.iter().zip(states).map(|(part, state)| part.peek(state, now, cost));
+    decisions.reduce(strictest).unwrap_or(Decision::NeverFits { burst: 0 })
+}
+
+fn take_all(parts: &[Part], states: &mut [AnyState], now: u64, cost: u32) -> Decision {
+    let decision = peek_all(parts, states, now, cost);
+    if decision.is_allowed() {
+        for (part, state) in parts.iter().zip(states) {
+            part.take(state, now, cost);
+        }
+    }
+    decision
+}
+
+/// What two decisions together say.
+fn strictest(a: Decision, b: Decision) -> Decision {
+    use Decision::{Allowed, Denied, NeverFits};
+    match (a, b) {
+        (NeverFits { burst: a }, NeverFits { burst: b }) => NeverFits { burst: a.min(b) },
+        (never @ NeverFits { .. }, _) | (_, never @ NeverFits { .. }) => never,
+        (Denied { retry_after: a }, Denied { retry_after: b }) => Denied { retry_after: a.max(b) },
+        (denied @ Denied { .. }, _) | (_, denied @ Denied { .. }) => denied,
+        (
+            Allowed { delay: delay_a, remaining: remaining_a, reset_after: reset_a },
+            Allowed { delay: delay_b, remaining: remaining_b, reset_after: reset_b },
+        ) => Allowed {
+            delay: delay_a.max(delay_b),
+            remaining: remaining_a.min(remaining_b),
+            reset_after: reset_a.max(reset_b),
+        },
+    }
+}
+
+/// One accessor for each kind of state, which makes it that kind.
+macro_rules! accessor {
+    ($name:ident, $variant:ident, $state:ty) => {
+        #[inline]
+        fn $name(&mut self) -> &mut $state {
+            if !matches!(self, Self::$variant(_)) {
+                *self = Self::$variant(Default::default());
+            }
+            match self {
+                Self::$variant(state) => state,
+                _ => unreachable!("just made so"),
+            }
+        }
+    };
+}
+
+impl AnyState {
+    accessor!(bucket, Bucket, BucketState);
+    accessor!(window, Window, WindowState);
+    accessor!(counter, Counter, CounterState);
+    accessor!(log, Log, LogState);
+
+    fn all(&mut self, count: usize) -> &mut [Self] {
+        if !matches!(self, Self::All(states) if states.len() == count) {
+            *self = Self::All(vec![Self::Fresh; count].into());
+        }
+        match self {
+            Self::All(states) => states,
+            _ => unreachable!("just made so"),
+        }
+    }
+
+    fn fresh_at(&self) -> u64 {
+        match self {
+            Self::Fresh => 0,
+            Self::Bucket(state) => state.fresh_at(),
+            Self::Window(state) => state.fresh_at(),
+            Self::Counter(state) => state.fresh_at(),
+            Self::Log(state) => state.fresh_at(),
+            Self::All(states) => states.iter().map(Self::fresh_at).max().unwrap_or(0),
+        }
+    }
+}
+
+impl State for LimitState {
+    #[inline]
+    fn fresh_at(&self) -> u64 {
+        self.0.fresh_at()
     }
 }

@@ -1,9 +1,14 @@
-use std::{borrow::Borrow, hash::Hash};
+use std::{
+    borrow::Borrow,
+    hash::Hash,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use backends::Result;
 use clock::{Clock, PreciseClock};
 
-use crate::{Capability, Decision, Limit, Memory, Store, telemetry};
+use crate::{Answer, Ask, Capability, Decision, Limit, Memory, Store, telemetry};
 
 /// Decides, for every key, whether a request may go ahead.
 ///
@@ -27,12 +32,62 @@ use crate::{Capability, Decision, Limit, Memory, Store, telemetry};
 pub struct RateLimiter<S = Memory> {
     store: S,
     limit: Limit,
+    shadow: Option<Shadow>,
+    #[cfg(feature = "wait")]
+    queues: crate::wait::Queues,
+}
+
+/// What would have been denied.
+#[derive(Debug, Default)]
+struct Shadow {
+    denied: AtomicU64,
 }
 
 impl<S> RateLimiter<S> {
     /// Enforces `limit` on each key of `store`.
-    pub const fn new(store: S, limit: Limit) -> Self {
-        Self { store, limit }
+    pub fn new(store: S, limit: Limit) -> Self {
+        Self {
+            store,
+            limit,
+            shadow: None,
+            #[cfg(feature = "wait")]
+            queues: crate::wait::Queues::default(),
+        }
+    }
+
+    /// Only watches: every request is allowed, and [`shadow_denied`](RateLimiter::shadow_denied) counts those
+    /// that would not have been. For trying a quota on real traffic.
+    #[must_use]
+    pub fn shadow(self) -> Self {
+        Self { shadow: Some(Shadow::default()), ..self }
+    }
+
+    /// How many requests a limiter in shadow mode would have denied.
+    pub fn shadow_denied(&self) -> u64 {
+        self.shadow.as_ref().map_or(0, |shadow| shadow.denied.load(Ordering::Relaxed))
+    }
+
+    /// Enforces another limit from now on. Keys keep their state: a change of the quota is no new start.
+    ///
+    /// Where several threads share the limiter, keep it behind a lock or swap an `Arc`.
+    pub fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
+    }
+
+    #[cfg(feature = "wait")]
+    pub(crate) const fn queues(&self) -> &crate::wait::Queues {
+        &self.queues
+    }
+
+    #[inline]
+    fn overlook(&self, decision: Decision) -> Decision {
+        match &self.shadow {
+            Some(shadow) if !decision.is_allowed() => {
+                shadow.denied.fetch_add(1, Ordering::Relaxed);
+                Decision::allowed(0, Duration::ZERO)
+            }
+            _ => decision,
+        }
     }
 
     /// The limit on each key.
@@ -51,7 +106,7 @@ impl<S: Store> RateLimiter<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::acquire`].
+    /// Those of [`Store::ask`].
     ///
     /// # Cancel safety
     ///
@@ -64,14 +119,53 @@ impl<S: Store> RateLimiter<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::acquire`].
+    /// Those of [`Store::ask`].
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have taken its cost, never part of it.
     pub async fn acquire(&self, key: impl AsRef<[u8]> + Send, cost: u32) -> Result<Decision> {
+        Ok(self.overlook(self.ask(key.as_ref(), Ask::Take(cost)).await?.decision))
+    }
+
+    /// Takes as many tokens from `key` as there are, at most `most`; [`Answer::taken`] says how many.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::ask`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have taken tokens.
+    pub async fn acquire_up_to(&self, key: impl AsRef<[u8]> + Send, most: u32) -> Result<Answer> {
+        self.ask(key.as_ref(), Ask::TakeUpTo(most)).await
+    }
+
+    /// What [`acquire`](RateLimiter::acquire) would answer, taking nothing. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::ask`].
+    pub async fn peek(&self, key: impl AsRef<[u8]> + Send, cost: u32) -> Result<Decision> {
+        Ok(self.ask(key.as_ref(), Ask::Peek(cost)).await?.decision)
+    }
+
+    /// Gives back `cost` tokens of `key` that were taken at [`Answer::at`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::refund`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has given back all or nothing.
+    pub async fn refund(&self, key: impl AsRef<[u8]> + Send, cost: u32, taken_at: u64) -> Result<()> {
+        self.store.refund(key.as_ref(), &self.limit, cost, taken_at).await
+    }
+
+    async fn ask(&self, key: &[u8], ask: Ask) -> Result<Answer> {
         let backend = self.store.capability().backend;
-        telemetry::observe(backend, self.store.acquire(key.as_ref(), &self.limit, cost)).await
+        telemetry::observe(backend, self.store.ask(key, &self.limit, ask)).await
     }
 
     /// What the backend does differently from the others.
@@ -98,7 +192,7 @@ impl<S: Store> RateLimiter<S> {
     }
 }
 
-impl<K: Hash + Eq> RateLimiter<Memory<K, PreciseClock>> {
+impl<K: Hash + Eq> RateLimiter<Memory<K, Limit, PreciseClock>> {
     /// Enforces `limit` in the memory of this process, with the defaults of [`Memory::builder`].
     #[must_use]
     pub fn in_memory(limit: Limit) -> Self {
@@ -106,7 +200,7 @@ impl<K: Hash + Eq> RateLimiter<Memory<K, PreciseClock>> {
     }
 }
 
-impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, C>> {
+impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     /// Whether a request of cost 1 may go ahead, without `await`.
     ///
     /// # Errors
@@ -132,6 +226,6 @@ impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, C>> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        self.store.try_acquire(key, &self.limit, cost)
+        Ok(self.overlook(self.store.try_acquire(key, &self.limit, cost)?))
     }
 }

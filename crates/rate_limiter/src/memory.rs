@@ -8,41 +8,51 @@ use std::{
 use backends::{Error, ErrorKind, Result};
 use clock::{Clock, PreciseClock};
 use hashbrown::DefaultHashBuilder;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
-use self::shard::Shard;
-use crate::{Capability, Decision, Limit, Store};
+use self::shard::{Padded, Shard};
+use crate::{Answer, Ask, Capability, Decision, Limit, Rule, Store};
 
 mod shard;
 
-const BACKEND: &str = "memory";
+pub(crate) const BACKEND: &str = "memory";
 const DEFAULT_MAX_KEYS: usize = 1 << 20;
 
 /// Limits kept in the memory of this process, for at most [`max_keys`](MemoryBuilder::max_keys) keys.
 ///
 /// Keys are spread over shards with a lock each, held for one table probe and one decision. A key whose
-/// quota is whole again is forgotten when its place is needed; while every place of a shard is taken by
-/// keys in use, a new key is denied until one of them is whole, and counted in [`Stats::crowded_out`].
-/// So a flood of keys never resets anyone's quota, and memory never grows past the bound.
+/// quota is whole again is forgotten when its place is needed; what happens to a new key while every place
+/// of its shard is taken by a key in use says [`OnFull`]. So a flood of keys never resets anyone's quota,
+/// and memory never grows past the bound.
 ///
-/// `K` is the type of the keys; the contract [`Store`] is implemented for `Vec<u8>`.
-pub struct Memory<K = Vec<u8>, C = PreciseClock> {
-    shards: Box<[Padded<Mutex<Shard<K>>>]>,
+/// `K` is the type of the keys, and `R` the rule: a [`Limit`] chosen at run time unless said otherwise. The
+/// contract [`Store`] is implemented for `Memory<Vec<u8>, Limit>`.
+pub struct Memory<K = Vec<u8>, R: Rule = Limit, C = PreciseClock> {
+    shards: Box<[Padded<Mutex<Shard<K, R>>>]>,
+    /// What new keys share while their shard is full.
+    overflow: Option<Mutex<R::State>>,
     hasher: DefaultHashBuilder,
     clock: C,
     max_keys: usize,
     closed: AtomicBool,
 }
 
-/// Keeps the locks of two shards out of one cache line, and of the pair that is prefetched together.
-#[repr(align(128))]
-struct Padded<T>(T);
-
 /// How to build a [`Memory`].
 #[derive(Clone, Debug)]
 pub struct MemoryBuilder<C = PreciseClock> {
     max_keys: usize,
+    on_full: OnFull,
     clock: C,
+}
+
+/// What happens to a new key while every place is taken by a key in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// It is denied until a place is free.
+    #[default]
+    Deny,
+    /// It shares one quota with all others that come meanwhile.
+    SharedBucket,
 }
 
 /// What has happened in a [`Memory`] so far.
@@ -53,7 +63,7 @@ pub struct Stats {
     pub allowed: u64,
     /// Requests denied, those that can never fit and those crowded out among them.
     pub denied: u64,
-    /// New keys denied because every place was taken by a key in use.
+    /// Requests of new keys that found every place taken by a key in use.
     pub crowded_out: u64,
     /// Keys forgotten after their quota was whole again.
     pub evicted: u64,
@@ -65,7 +75,7 @@ impl Memory {
     /// A builder with room for 1,048,576 keys on a [`PreciseClock`].
     #[must_use]
     pub fn builder() -> MemoryBuilder {
-        MemoryBuilder { max_keys: DEFAULT_MAX_KEYS, clock: PreciseClock::new() }
+        MemoryBuilder { max_keys: DEFAULT_MAX_KEYS, on_full: OnFull::Deny, clock: PreciseClock::new() }
     }
 }
 
@@ -73,7 +83,7 @@ impl<C: Clock> MemoryBuilder<C> {
     /// Takes the time from `clock`.
     #[must_use]
     pub fn clock<D: Clock>(self, clock: D) -> MemoryBuilder<D> {
-        MemoryBuilder { max_keys: self.max_keys, clock }
+        MemoryBuilder { max_keys: self.max_keys, on_full: self.on_full, clock }
     }
 
     /// Remembers at most `keys` keys at once.
@@ -85,67 +95,104 @@ impl<C: Clock> MemoryBuilder<C> {
         Self { max_keys: keys, ..self }
     }
 
+    /// Does this with new keys while every place is taken by a key in use.
+    #[must_use]
+    pub fn on_full(self, on_full: OnFull) -> Self {
+        Self { on_full, ..self }
+    }
+
     /// Builds the store; memory grows with the keys that come, not ahead of them.
     ///
     /// # Errors
     ///
     /// `Config` when `max_keys` is zero or above 2^40.
-    pub fn build<K: Hash + Eq>(self) -> Result<Memory<K, C>> {
+    pub fn build<K: Hash + Eq, R: Rule>(self) -> Result<Memory<K, R, C>> {
         if self.max_keys == 0 || self.max_keys > 1 << 40 {
             let message = format!("max_keys is {}; it must be from 1 to 2^40", self.max_keys);
             return Err(Error::new(ErrorKind::Config, BACKEND, "build", message));
         }
-        Ok(Memory::with_room(self.max_keys, self.clock))
+        Ok(self.build_checked())
     }
-}
 
-impl<K: Hash + Eq> Default for Memory<K> {
-    fn default() -> Self {
-        Self::with_room(DEFAULT_MAX_KEYS, PreciseClock::new())
-    }
-}
-
-impl<K: Hash + Eq, C: Clock> Memory<K, C> {
-    fn with_room(max_keys: usize, clock: C) -> Self {
-        let count = shard::count_for(max_keys);
-        let room = max_keys / count;
-        let shards = (0..count).map(|_| Padded(Mutex::new(Shard::with_room(room)))).collect();
-        Self {
-            shards,
+    fn build_checked<K: Hash + Eq, R: Rule>(self) -> Memory<K, R, C> {
+        let count = shard::count_for(self.max_keys);
+        let room = self.max_keys / count;
+        Memory {
+            shards: (0..count).map(|_| Padded(Mutex::new(Shard::with_room(room)))).collect(),
+            overflow: (self.on_full == OnFull::SharedBucket).then(Mutex::default),
             hasher: DefaultHashBuilder::default(),
-            clock,
+            clock: self.clock,
             max_keys: room * count,
             closed: AtomicBool::new(false),
         }
     }
+}
 
-    /// Takes `cost` tokens from `key` under `limit`, or nothing, without waiting for anything but the
+impl<K: Hash + Eq, R: Rule> Default for Memory<K, R> {
+    fn default() -> Self {
+        Memory::builder().build_checked()
+    }
+}
+
+impl<K: Hash + Eq, R: Rule, C: Clock> Memory<K, R, C> {
+    /// Takes `cost` tokens from `key` under `rule`, or nothing, without waiting for anything but the
     /// lock of a shard.
     ///
     /// # Errors
     ///
     /// `Invalid` when `cost` is zero, `Closed` after [`close`](Store::close).
     #[inline]
-    pub fn try_acquire<Q>(&self, key: &Q, limit: &Limit, cost: u32) -> Result<Decision>
+    pub fn try_acquire<Q>(&self, key: &Q, rule: &R, cost: u32) -> Result<Decision>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        if cost == 0 {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                BACKEND,
-                "acquire",
-                "a request of cost 0; ask for at least 1",
-            ));
+        self.check(cost)?;
+        let (hash, now) = (self.hasher.hash_one(key), self.clock.now().as_micros());
+        let mut shard = self.shard(hash);
+        Ok(shard.take(hash, key, rule, now, cost, &self.hasher, self.overflow.as_ref()))
+    }
+
+    /// Answers `ask` on `key` under `rule`, in one atomic step.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_acquire`](Memory::try_acquire).
+    pub fn try_ask<Q>(&self, key: &Q, rule: &R, ask: Ask) -> Result<Answer>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
+        self.check(cost)?;
+        let (hash, at) = (self.hasher.hash_one(key), self.clock.now().as_micros());
+        let mut shard = self.shard(hash);
+        if matches!(ask, Ask::Peek(_)) {
+            return Ok(Answer { decision: shard.peek(hash, key, rule, at, cost), taken: 0, at });
         }
-        self.check_open("acquire")?;
-        let hash = self.hasher.hash_one(key);
-        let now = self.clock.now().as_micros();
-        // The low bits choose a place in the table and the top seven its tag: these are others.
-        let index = (hash >> 32) as usize & (self.shards.len() - 1);
-        let mut shard = self.shards[index].0.lock();
-        Ok(shard.decide(hash, key, limit, now, cost, &self.hasher))
+        let cost = match ask {
+            // At least one token is asked for, so that there is a time to come back.
+            Ask::TakeUpTo(most) => shard.available(hash, key, rule, at).clamp(1, most),
+            Ask::Take(cost) | Ask::Peek(cost) => cost,
+        };
+        let decision = shard.take(hash, key, rule, at, cost, &self.hasher, self.overflow.as_ref());
+        Ok(Answer { decision, taken: if decision.is_allowed() { cost } else { 0 }, at })
+    }
+
+    /// Gives back `cost` tokens of `key` that were taken at `taken_at`; see [`Store::refund`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_acquire`](Memory::try_acquire).
+    pub fn try_refund<Q>(&self, key: &Q, rule: &R, cost: u32, taken_at: u64) -> Result<()>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.check(cost)?;
+        let (hash, now) = (self.hasher.hash_one(key), self.clock.now().as_micros());
+        self.shard(hash).refund(hash, key, rule, now, taken_at, cost);
+        Ok(())
     }
 
     /// What has happened so far. Takes the lock of each shard in turn.
@@ -161,24 +208,50 @@ impl<K: Hash + Eq, C: Clock> Memory<K, C> {
             }
         })
     }
-}
 
-impl<K, C> Memory<K, C> {
-    fn check_open(&self, op: &'static str) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Closed, BACKEND, op, "the store was closed"));
+    #[inline]
+    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, R>> {
+        // The low bits choose a place in the table and the top seven its tag: these are others.
+        self.shards[(hash >> 32) as usize & (self.shards.len() - 1)].0.lock()
+    }
+
+    #[inline]
+    fn check(&self, cost: u32) -> Result<()> {
+        if cost == 0 {
+            return Err(no_cost());
         }
-        Ok(())
+        self.check_open("acquire")
     }
 }
 
-impl<C: Clock> Store for Memory<Vec<u8>, C> {
+impl<K, R: Rule, C> Memory<K, R, C> {
+    #[inline]
+    fn check_open(&self, op: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) { Err(closed(op)) } else { Ok(()) }
+    }
+}
+
+#[cold]
+pub(crate) fn no_cost() -> Error {
+    Error::new(ErrorKind::Invalid, BACKEND, "acquire", "a request of cost 0; ask for at least 1")
+}
+
+#[cold]
+pub(crate) fn closed(op: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, BACKEND, op, "the store was closed")
+}
+
+impl<C: Clock> Store for Memory<Vec<u8>, Limit, C> {
     fn capability(&self) -> Capability {
         Capability::new(BACKEND).linearizable().max_keys(self.max_keys)
     }
 
-    async fn acquire(&self, key: &[u8], limit: &Limit, cost: u32) -> Result<Decision> {
-        self.try_acquire(key, limit, cost)
+    async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
+        self.try_ask(key, limit, ask)
+    }
+
+    async fn refund(&self, key: &[u8], limit: &Limit, cost: u32, taken_at: u64) -> Result<()> {
+        self.try_refund(key, limit, cost, taken_at)
     }
 
     async fn health(&self) -> Result<()> {
@@ -191,7 +264,7 @@ impl<C: Clock> Store for Memory<Vec<u8>, C> {
     }
 }
 
-impl<K, C: fmt::Debug> fmt::Debug for Memory<K, C> {
+impl<K, R: Rule, C: fmt::Debug> fmt::Debug for Memory<K, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory")
             .field("max_keys", &self.max_keys)

@@ -95,6 +95,15 @@ impl Quota {
         self.burst.get()
     }
 
+    /// Tokens and microseconds of a window; a window has no burst of its own.
+    pub(crate) fn window(&self) -> Result<(u64, u64), QuotaError> {
+        if self.burst == self.tokens {
+            Ok((self.tokens.get(), self.period_micros.get()))
+        } else {
+            Err(QuotaError::BurstInWindow)
+        }
+    }
+
     /// The most that an exact limiter admits from a whole quota on within `elapsed`: the burst, and
     /// what flows in meanwhile, rounded down.
     #[must_use]
@@ -172,6 +181,10 @@ pub enum QuotaError {
     Period,
     /// More than 1,000,000,000 tokens a second.
     TooFast,
+    /// A limit of several quotas has none.
+    Empty,
+    /// The burst is not the tokens of a period, which is the only burst that a window has.
+    BurstInWindow,
     /// Rate and burst together cannot be counted within 1 ppm in integers below 2^53.
     Uncountable,
 }
@@ -183,6 +196,8 @@ impl fmt::Display for QuotaError {
             Self::ZeroBurst => "a burst of zero denies everything; use at least 1",
             Self::Period => "the period must be a whole number of microseconds, from 1us to 365day",
             Self::TooFast => "the rate exceeds 1,000,000,000 tokens a second",
+            Self::Empty => "a limit needs at least one quota",
+            Self::BurstInWindow => "a window admits all tokens of a period at once; leave the burst out",
             Self::Uncountable => {
                 "rate and burst together cannot be counted exactly; use a smaller burst or a simpler rate"
             }

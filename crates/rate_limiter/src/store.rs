@@ -10,23 +10,43 @@ use crate::{Decision, Limit};
 ///
 /// A key that was never seen has its whole quota. A decision is atomic: concurrent callers on one key
 /// get what some serial order of their calls would have given. A denied request takes nothing. A key
-/// may be forgotten once its quota is whole again, never earlier. Implementors run the cases of
-/// `rate_limiter::conformance` (feature `conformance`).
+/// may be forgotten once its quota is whole again, never earlier. A limit's quota may change from call to
+/// call: the key's state is kept, and no more than the new quota is admitted at once. Implementors run the
+/// cases of `rate_limiter::conformance` (feature `conformance`).
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// What this backend does differently from the others.
     fn capability(&self) -> Capability;
 
-    /// Takes `cost` tokens from `key` under `limit`, or nothing.
+    /// Answers `ask` on `key` under `limit`, in one atomic step.
     ///
     /// # Errors
     ///
-    /// `Invalid` when `cost` is zero, `Closed` after [`close`](Store::close); otherwise what the
+    /// `Invalid` when the cost is zero, `Closed` after [`close`](Store::close); otherwise what the
     /// connection reports.
     ///
     /// # Cancel safety
     ///
     /// A call whose future is dropped may or may not have taken its cost, never part of it.
-    fn acquire(&self, key: &[u8], limit: &Limit, cost: u32) -> impl Future<Output = Result<Decision>> + Send;
+    fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> impl Future<Output = Result<Answer>> + Send;
+
+    /// Gives back `cost` tokens of `key` that were taken at [`Answer::at`].
+    ///
+    /// Tokens that have flowed back meanwhile are not given twice: a key never has more than its quota.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Store::ask).
+    ///
+    /// # Cancel safety
+    ///
+    /// A call whose future is dropped has given back all or nothing.
+    fn refund(
+        &self,
+        key: &[u8],
+        limit: &Limit,
+        cost: u32,
+        taken_at: u64,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// Asks the backend for a sign of life. Cancel-safe.
     ///
@@ -42,6 +62,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// When what was under way could not be finished within the drain deadline.
     fn close(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// What is asked of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Take this many tokens, or nothing.
+    Take(u32),
+    /// Take as many as there are, at most this many, or nothing when there are none.
+    TakeUpTo(u32),
+    /// Say what `Take` would answer, and take nothing.
+    Peek(u32),
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The decision.
+    pub decision: Decision,
+    /// Tokens that were taken.
+    pub taken: u32,
+    /// When: microseconds on the clock of the store, for a [`refund`](Store::refund).
+    pub at: u64,
 }
 
 /// What may differ between backends, as data.
@@ -107,8 +149,16 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait DynStore: fmt::Debug + Send + Sync + 'static {
     /// See [`Store::capability`].
     fn capability(&self) -> Capability;
-    /// See [`Store::acquire`], also for cancel safety.
-    fn acquire<'a>(&'a self, key: &'a [u8], limit: &'a Limit, cost: u32) -> BoxFuture<'a, Result<Decision>>;
+    /// See [`Store::ask`], also for cancel safety.
+    fn ask<'a>(&'a self, key: &'a [u8], limit: &'a Limit, ask: Ask) -> BoxFuture<'a, Result<Answer>>;
+    /// See [`Store::refund`], also for cancel safety.
+    fn refund<'a>(
+        &'a self,
+        key: &'a [u8],
+        limit: &'a Limit,
+        cost: u32,
+        taken_at: u64,
+    ) -> BoxFuture<'a, Result<()>>;
     /// See [`Store::health`].
     fn health(&self) -> BoxFuture<'_, Result<()>>;
     /// See [`Store::close`].
@@ -120,8 +170,18 @@ impl<S: Store> DynStore for S {
         Store::capability(self)
     }
 
-    fn acquire<'a>(&'a self, key: &'a [u8], limit: &'a Limit, cost: u32) -> BoxFuture<'a, Result<Decision>> {
-        Box::pin(Store::acquire(self, key, limit, cost))
+    fn ask<'a>(&'a self, key: &'a [u8], limit: &'a Limit, ask: Ask) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(Store::ask(self, key, limit, ask))
+    }
+
+    fn refund<'a>(
+        &'a self,
+        key: &'a [u8],
+        limit: &'a Limit,
+        cost: u32,
+        taken_at: u64,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Store::refund(self, key, limit, cost, taken_at))
     }
 
     fn health(&self) -> BoxFuture<'_, Result<()>> {
@@ -138,8 +198,12 @@ impl Store for Arc<dyn DynStore> {
         (**self).capability()
     }
 
-    async fn acquire(&self, key: &[u8], limit: &Limit, cost: u32) -> Result<Decision> {
-        (**self).acquire(key, limit, cost).await
+    async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
+        (**self).ask(key, limit, ask).await
+    }
+
+    async fn refund(&self, key: &[u8], limit: &Limit, cost: u32, taken_at: u64) -> Result<()> {
+        (**self).refund(key, limit, cost, taken_at).await
     }
 
     async fn health(&self) -> Result<()> {

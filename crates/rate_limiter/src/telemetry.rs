@@ -5,13 +5,13 @@
 
 use backends::Result;
 
-use crate::Decision;
+use crate::Answer;
 
 /// Observes the decision that `acquire` makes on `backend`.
 pub(crate) async fn observe(
     backend: &'static str,
-    acquire: impl Future<Output = Result<Decision>>,
-) -> Result<Decision> {
+    acquire: impl Future<Output = Result<Answer>>,
+) -> Result<Answer> {
     #[cfg(feature = "tracing")]
     let acquire = {
         use tracing::Instrument as _;
@@ -36,8 +36,9 @@ pub(crate) async fn observe(
 }
 
 #[cfg(any(feature = "metrics", feature = "tracing"))]
-fn outcome(result: &Result<Decision>) -> &'static str {
-    match result {
+fn outcome(result: &Result<Answer>) -> &'static str {
+    use crate::Decision;
+    match result.as_ref().map(|answer| answer.decision) {
         Ok(Decision::Allowed { .. }) => "allowed",
         Ok(Decision::Denied { .. }) => "denied",
         Ok(Decision::NeverFits { .. }) => "never_fits",

@@ -5,13 +5,10 @@ use std::{
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use parking_lot::Mutex;
 
 use super::Stats;
-use crate::{
-    Decision, Limit,
-    limit::Rule,
-    token_bucket::{State, TokenBucket},
-};
+use crate::{Decision, Rule, State};
 
 /// A shard of this size is swept, or grown, in some 20 us: that is the longest pause of a request.
 const MOST_PER_SHARD: usize = 4_096;
@@ -27,29 +24,33 @@ pub(super) fn count_for(max_keys: usize) -> usize {
     for_pauses.max((for_cores + 1).next_power_of_two() / 2)
 }
 
+/// Keeps the locks of two shards out of one cache line, and of the pair that is prefetched together.
+#[repr(align(128))]
+pub(super) struct Padded<T>(pub(super) T);
+
 /// One lock's worth of keys.
-pub(super) struct Shard<K> {
-    slots: HashTable<Slot<K>>,
+pub(super) struct Shard<K, R: Rule> {
+    slots: HashTable<Slot<K, R::State>>,
     room: usize,
     /// A sweep before then would free nothing: microseconds.
-    none_full_until: u64,
+    none_fresh_until: u64,
     allowed: u64,
     denied: u64,
     crowded_out: u64,
     evicted: u64,
 }
 
-struct Slot<K> {
+struct Slot<K, S> {
     key: K,
-    state: State,
+    state: S,
 }
 
-impl<K: Hash + Eq> Shard<K> {
+impl<K: Hash + Eq, R: Rule> Shard<K, R> {
     pub(super) const fn with_room(room: usize) -> Self {
         Self {
             slots: HashTable::new(),
             room,
-            none_full_until: 0,
+            none_fresh_until: 0,
             allowed: 0,
             denied: 0,
             crowded_out: 0,
@@ -68,30 +69,24 @@ impl<K: Hash + Eq> Shard<K> {
     }
 
     #[inline]
-    pub(super) fn decide<Q>(
+    #[expect(clippy::too_many_arguments, reason = "one call, inlined")]
+    pub(super) fn take<Q>(
         &mut self,
         hash: u64,
         key: &Q,
-        limit: &Limit,
+        rule: &R,
         now: u64,
         cost: u32,
         hasher: &DefaultHashBuilder,
+        overflow: Option<&Mutex<R::State>>,
     ) -> Decision
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        let Rule::TokenBucket(rule) = &limit.rule;
         let decision = match self.slots.find_mut(hash, |slot| slot.key.borrow() == key) {
-            Some(slot) => {
-                let (state, decision) = rule.step(slot.state, now, cost);
-                // A denial changes nothing: the cache line stays clean.
-                if state != slot.state {
-                    slot.state = state;
-                }
-                decision
-            }
-            None => self.decide_on_new(hash, key, rule, now, cost, hasher),
+            Some(slot) => rule.take(&mut slot.state, now, cost),
+            None => self.take_as_new(hash, key, rule, now, cost, hasher, overflow),
         };
         if decision.is_allowed() {
             self.allowed += 1;
@@ -101,23 +96,71 @@ impl<K: Hash + Eq> Shard<K> {
         decision
     }
 
+    pub(super) fn peek<Q>(&self, hash: u64, key: &Q, rule: &R, now: u64, cost: u32) -> Decision
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        match self.find(hash, key) {
+            Some(state) => rule.peek(state, now, cost),
+            None => rule.peek(&R::State::default(), now, cost),
+        }
+    }
+
+    /// Tokens that could be taken at once, as far as a cost can say.
+    pub(super) fn available<Q>(&self, hash: u64, key: &Q, rule: &R, now: u64) -> u32
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        let available = match self.find(hash, key) {
+            Some(state) => rule.available(state, now),
+            None => rule.available(&R::State::default(), now),
+        };
+        u32::try_from(available).unwrap_or(u32::MAX)
+    }
+
+    /// A key that has been forgotten has its whole quota: there is nothing to give back.
+    pub(super) fn refund<Q>(&mut self, hash: u64, key: &Q, rule: &R, now: u64, taken_at: u64, cost: u32)
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        if let Some(slot) = self.slots.find_mut(hash, |slot| slot.key.borrow() == key) {
+            rule.refund(&mut slot.state, now, taken_at, cost);
+            // It may be whole earlier than the last sweep knew.
+            self.none_fresh_until = 0;
+        }
+    }
+
+    fn find<Q>(&self, hash: u64, key: &Q) -> Option<&R::State>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.slots.find(hash, |slot| slot.key.borrow() == key).map(|slot| &slot.state)
+    }
+
     #[cold]
-    fn decide_on_new<Q>(
+    #[expect(clippy::too_many_arguments, reason = "those of its caller")]
+    fn take_as_new<Q>(
         &mut self,
         hash: u64,
         key: &Q,
-        rule: &TokenBucket,
+        rule: &R,
         now: u64,
         cost: u32,
         hasher: &DefaultHashBuilder,
+        overflow: Option<&Mutex<R::State>>,
     ) -> Decision
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        let (state, decision) = rule.step(State::default(), now, cost);
+        let mut state = R::State::default();
+        let decision = rule.take(&mut state, now, cost);
         if !decision.is_allowed() {
-            // Still full: nothing to remember.
+            // Still whole: nothing to remember.
             return decision;
         }
         if self.slots.len() >= self.room {
@@ -125,28 +168,32 @@ impl<K: Hash + Eq> Shard<K> {
         }
         if self.slots.len() >= self.room {
             self.crowded_out += 1;
-            return Decision::Denied { retry_after: Duration::from_micros(self.none_full_until - now) };
+            return match overflow {
+                Some(shared) => rule.take(&mut shared.lock(), now, cost),
+                None => Decision::Denied { retry_after: Duration::from_micros(self.none_fresh_until - now) },
+            };
         }
-        let slot = Slot { key: key.to_owned(), state };
-        self.slots.insert_unique(hash, slot, |slot| hasher.hash_one(slot.key.borrow()));
+        self.slots.insert_unique(hash, Slot { key: key.to_owned(), state }, |slot| {
+            hasher.hash_one(slot.key.borrow())
+        });
         decision
     }
 
     /// Forgets the keys whose quota is whole again.
     fn sweep(&mut self, now: u64) {
-        if now < self.none_full_until {
+        if now < self.none_fresh_until {
             return;
         }
         let before = self.slots.len();
         let mut next = u64::MAX;
         self.slots.retain(|slot| {
-            let full_at = slot.state.full_at;
-            if full_at > now {
-                next = next.min(full_at);
+            let fresh_at = slot.state.fresh_at();
+            if fresh_at > now {
+                next = next.min(fresh_at);
             }
-            full_at > now
+            fresh_at > now
         });
         self.evicted += (before - self.slots.len()) as u64;
-        self.none_full_until = if self.slots.len() < self.room { 0 } else { next };
+        self.none_fresh_until = if self.slots.len() < self.room { 0 } else { next };
     }
 }

@@ -1,0 +1,221 @@
+//! The arithmetic that token bucket, GCRA and leaky bucket share: three descriptions of one rule.
+//!
+//! Kept as the instant at which the bucket is whole again, as in virtual scheduling (ITU-T I.371), which
+//! makes the state two numbers, and a denial a read.
+//!
+//! A token is divided into `scale` units, so that a whole number of units flows in every tick: nothing is
+//! rounded and no remainder is lost between calls. All values stay below 2^53, the range in which a Lua
+//! script counts exactly.
+
+use std::{num::NonZeroU64, time::Duration};
+
+use crate::{Decision, Quota, QuotaError};
+
+/// Whole numbers up to here are exact in a Lua number (IEEE 754 double precision).
+const EXACT: u64 = 1 << 53;
+
+/// The longest time to fill a bucket, in microseconds: 146,000 years, so that no instant overflows.
+const LONGEST_FILL: u128 = 1 << 62;
+
+/// A quota in units and ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    pub(crate) burst: u64,
+    /// Units in one token.
+    scale: NonZeroU64,
+    /// Units that flow in each tick.
+    inflow: NonZeroU64,
+    /// Units in a whole bucket: `burst * scale`.
+    capacity: u64,
+    /// Microseconds in one tick.
+    tick: NonZeroU64,
+    /// Ticks in the period of the quota: a clock that is further back than this was set back; less is
+    /// threads overtaking each other.
+    period: u64,
+}
+
+/// When the bucket of a key is whole again. The default is a whole bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BucketState {
+    /// The first tick at which the bucket is whole: microseconds on the clock of the store.
+    pub whole_at: u64,
+    /// Units by which the inflow up to `whole_at` exceeds what the bucket misses; less than a tick's.
+    pub spare: u64,
+}
+
+/// What one request finds.
+pub(crate) struct Look<'a> {
+    bucket: &'a Bucket,
+    now: u64,
+    tick: u64,
+    /// Units that the bucket misses.
+    missing: u64,
+}
+
+impl Bucket {
+    /// The rate is reduced to lowest terms. Where the units of a whole bucket would not fit below 2^53,
+    /// the tick is made coarser, which changes the rate by at most 1 ppm.
+    pub(crate) fn new(quota: &Quota) -> Result<Self, QuotaError> {
+        let micros = u64::try_from(quota.period().as_micros()).map_err(|_| QuotaError::Period)?;
+        let divisor = gcd(quota.tokens(), micros);
+        let (inflow, exact_scale) = (quota.tokens() / divisor, micros / divisor);
+        let largest_scale = (EXACT / quota.burst()).max(1);
+        let tick = exact_scale.div_ceil(largest_scale);
+        let scale = (exact_scale + tick / 2) / tick;
+        let deviation = u128::from((scale * tick).abs_diff(exact_scale));
+        let capacity = quota.burst().checked_mul(scale).filter(|units| *units <= EXACT);
+        let parts = (NonZeroU64::new(scale), NonZeroU64::new(inflow), NonZeroU64::new(tick), capacity);
+        let (Some(scale), Some(inflow), Some(tick), Some(capacity)) = parts else {
+            return Err(QuotaError::Uncountable);
+        };
+        let micros_to_fill = u128::from(capacity.div_ceil(inflow.get())) * u128::from(tick.get());
+        let exact = deviation * 1_000_000 <= u128::from(exact_scale) && inflow.get() <= EXACT - capacity;
+        if !exact || micros_to_fill > LONGEST_FILL {
+            return Err(QuotaError::Uncountable);
+        }
+        let period = (micros / tick).max(1);
+        Ok(Self { burst: quota.burst(), scale, inflow, capacity, tick, period })
+    }
+
+    /// Looks at the bucket at `now`, in microseconds, and mends a state from before the clock was set back.
+    #[inline]
+    pub(crate) fn look(&self, state: &mut BucketState, now: u64) -> Look<'_> {
+        let tick = self.ticks(now);
+        let whole =
+            if self.tick.get() == 1 { state.whole_at } else { state.whole_at.div_ceil(self.tick.get()) };
+        let ticks = whole.saturating_sub(tick);
+        let missing = if ticks == 0 { 0 } else { self.missing(state, tick, ticks) };
+        Look { bucket: self, now, tick, missing }
+    }
+
+    /// The units that a bucket misses which is whole in `ticks`.
+    fn missing(&self, state: &mut BucketState, tick: u64, ticks: u64) -> u64 {
+        // A spare from another quota may exceed this one's tick: it is not trusted then.
+        let spare = if state.spare < self.inflow.get() { state.spare } else { 0 };
+        // Compared before multiplied: the products stay below 2^53.
+        let fill = self.capacity.div_ceil(self.inflow.get());
+        if ticks <= fill {
+            return (ticks * self.inflow.get() - spare).min(self.capacity);
+        }
+        // The bucket was emptied in the future. A moment ahead, it was emptied by a thread that read
+        // the clock later but came first: nothing flows until then. Further ahead, the clock was set
+        // back, or the quota has changed: the bucket is empty now.
+        if ticks - fill <= self.period {
+            return self.capacity + (ticks - fill).saturating_mul(self.inflow.get()).min(EXACT);
+        }
+        *state = self.state(tick, self.capacity);
+        self.capacity
+    }
+
+    /// The state of a bucket that misses `missing` units at `tick`.
+    #[inline]
+    fn state(&self, tick: u64, missing: u64) -> BucketState {
+        let fill = missing.div_ceil(self.inflow.get());
+        BucketState { whole_at: (tick + fill) * self.tick.get(), spare: fill * self.inflow.get() - missing }
+    }
+
+    #[inline]
+    fn ticks(&self, micros: u64) -> u64 {
+        if self.tick.get() == 1 { micros } else { micros / self.tick }
+    }
+
+    /// The units of `tokens`, at most those of a whole bucket.
+    #[inline]
+    fn units(&self, tokens: u64) -> u64 {
+        tokens.min(self.burst) * self.scale.get()
+    }
+}
+
+impl Look<'_> {
+    /// Whether `cost` tokens, at most the burst, are there.
+    #[inline]
+    pub(crate) fn fits(&self, cost: u64) -> bool {
+        self.missing + self.bucket.units(cost) <= self.bucket.capacity
+    }
+
+    /// Whole tokens that are there.
+    #[inline]
+    pub(crate) fn tokens(&self) -> u64 {
+        self.bucket.capacity.saturating_sub(self.missing) / self.bucket.scale
+    }
+
+    /// Until `cost` tokens, at most the burst, are there.
+    #[inline]
+    pub(crate) fn until_fits(&self, cost: u64) -> Duration {
+        let allowed = self.bucket.capacity - self.bucket.units(cost);
+        self.until_missing_at_most(allowed)
+    }
+
+    /// Until the bucket is whole.
+    #[inline]
+    pub(crate) fn until_whole(&self) -> Duration {
+        self.until_missing_at_most(0)
+    }
+
+    /// The bucket with `cost` tokens taken, which were there.
+    #[inline]
+    pub(crate) fn take(&mut self, cost: u64) -> BucketState {
+        self.missing += self.bucket.units(cost);
+        self.bucket.state(self.tick, self.missing)
+    }
+
+    /// The bucket with `cost` tokens given back.
+    pub(crate) fn give(&mut self, cost: u64) -> BucketState {
+        self.missing = self.missing.saturating_sub(self.bucket.units(cost));
+        self.bucket.state(self.tick, self.missing)
+    }
+
+    #[inline]
+    fn until_missing_at_most(&self, units: u64) -> Duration {
+        let excess = self.missing.saturating_sub(units);
+        if excess == 0 {
+            return Duration::ZERO;
+        }
+        let tick = self.tick + excess.div_ceil(self.bucket.inflow.get());
+        Duration::from_micros((tick * self.bucket.tick.get()).saturating_sub(self.now))
+    }
+}
+
+/// A bucket in one word: the instant at which it is whole, in units of inflow, a fraction of a tick.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WordBucket(Bucket);
+
+impl WordBucket {
+    /// So many units a tick leave room for a clock of 70 years.
+    const MOST_INFLOW: u64 = 1 << 12;
+
+    pub(crate) fn new(bucket: Bucket) -> Option<Self> {
+        (bucket.inflow.get() <= Self::MOST_INFLOW).then_some(Self(bucket))
+    }
+
+    /// Decides on one request; gives the word back as it is, or as it is to be.
+    #[inline]
+    pub(crate) fn take(&self, word: u64, now: u64, cost: u32) -> (u64, Decision) {
+        let bucket = &self.0;
+        let cost = u64::from(cost);
+        if cost > bucket.burst {
+            return (word, Decision::NeverFits { burst: bucket.burst });
+        }
+        let tick = bucket.ticks(now);
+        // Saturates for a clock that is centuries from its origin; nothing overflows.
+        let now_units = tick.saturating_mul(bucket.inflow.get());
+        let missing = word.saturating_sub(now_units);
+        // As in `Bucket::missing`: a moment ahead is another thread, further ahead a clock set back.
+        let set_back = missing > bucket.capacity + bucket.period * bucket.inflow.get();
+        let missing = if set_back { bucket.capacity } else { missing };
+        let mut look = Look { bucket, now, tick, missing };
+        if !look.fits(cost) {
+            let word = if set_back { now_units.saturating_add(missing) } else { word };
+            return (word, Decision::Denied { retry_after: look.until_fits(cost) });
+        }
+        look.missing += bucket.units(cost);
+        (now_units.saturating_add(look.missing), Decision::allowed(look.tokens(), look.until_whole()))
+    }
+}
+
+const fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}

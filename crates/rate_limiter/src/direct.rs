@@ -1,0 +1,109 @@
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use backends::Result;
+use clock::{Clock, PreciseClock};
+use parking_lot::Mutex;
+
+use crate::{Decision, Limit, LimitState, Rule, bucket::WordBucket, memory::no_cost};
+
+/// One limit for everything: a limiter without keys, in the memory of this process.
+///
+/// A token bucket, GCRA or leaky bucket is kept in one word and decided upon by compare-and-swap, unless its
+/// rate does not reduce to few tokens in a tick; that, and every other algorithm, by a lock.
+///
+/// ```
+/// use rate_limiter::{Direct, Limit};
+///
+/// let limiter = Direct::new(Limit::token_bucket("100/s burst 2".parse()?)?);
+/// assert!(limiter.try_allow() && limiter.try_allow());
+/// assert!(!limiter.try_allow());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Direct<C = PreciseClock> {
+    limit: Limit,
+    clock: C,
+    kept: Kept,
+}
+
+enum Kept {
+    Word(WordBucket, AtomicU64),
+    Locked(Mutex<LimitState>),
+}
+
+impl Direct {
+    /// Enforces `limit` on a [`PreciseClock`].
+    #[must_use]
+    pub fn new(limit: Limit) -> Self {
+        Self::with_clock(limit, PreciseClock::new())
+    }
+}
+
+impl<C: Clock> Direct<C> {
+    /// Enforces `limit` on `clock`.
+    pub fn with_clock(limit: Limit, clock: C) -> Self {
+        let kept = match limit.word() {
+            Some(bucket) => Kept::Word(bucket, AtomicU64::new(0)),
+            None => Kept::Locked(Mutex::default()),
+        };
+        Self { limit, clock, kept }
+    }
+
+    /// Whether a request of cost 1 may go ahead.
+    #[inline]
+    pub fn try_allow(&self) -> bool {
+        self.decide(1).is_allowed()
+    }
+
+    /// Takes `cost` tokens, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when `cost` is zero.
+    #[inline]
+    pub fn try_acquire(&self, cost: u32) -> Result<Decision> {
+        if cost == 0 { Err(no_cost()) } else { Ok(self.decide(cost)) }
+    }
+
+    /// The limit.
+    pub const fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    #[inline]
+    fn decide(&self, cost: u32) -> Decision {
+        let now = self.clock.now().as_micros();
+        match &self.kept {
+            Kept::Word(bucket, word) => take(bucket, word, now, cost),
+            Kept::Locked(state) => self.limit.take(&mut state.lock(), now, cost),
+        }
+    }
+}
+
+/// Takes from a word that others take from, too.
+#[inline]
+fn take(bucket: &WordBucket, word: &AtomicU64, now: u64, cost: u32) -> Decision {
+    // The word is all there is: nothing else is published by it, so no ordering is needed.
+    let mut seen = word.load(Ordering::Relaxed);
+    loop {
+        let (next, decision) = bucket.take(seen, now, cost);
+        if next == seen {
+            return decision;
+        }
+        match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return decision,
+            Err(other) => seen = other,
+        }
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Direct<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Direct")
+            .field("limit", &self.limit)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

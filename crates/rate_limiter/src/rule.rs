@@ -1,0 +1,31 @@
+use std::fmt;
+
+use crate::Decision;
+
+/// A rule that decides: a pure function of the state of a key, the time and the cost.
+///
+/// Times are whole microseconds on the clock of the store, costs are tokens and at least 1. Rules neither
+/// read a clock nor wait.
+pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
+    /// What is remembered of a key. The default is a key that was never asked for.
+    type State: State;
+
+    /// Takes `cost` tokens, or nothing.
+    fn take(&self, state: &mut Self::State, now: u64, cost: u32) -> Decision;
+
+    /// What [`take`](Rule::take) would answer.
+    fn peek(&self, state: &Self::State, now: u64, cost: u32) -> Decision;
+
+    /// How many tokens could be taken at once.
+    fn available(&self, state: &Self::State, now: u64) -> u64;
+
+    /// Gives back `cost` tokens that were taken at `taken_at`. Whatever has flowed back by itself
+    /// meanwhile is not given twice.
+    fn refund(&self, state: &mut Self::State, now: u64, taken_at: u64, cost: u32);
+}
+
+/// What a rule remembers of a key.
+pub trait State: fmt::Debug + Default + Clone + PartialEq + Send + 'static {
+    /// From when on the state is as good as none, so that the key may be forgotten: microseconds.
+    fn fresh_at(&self) -> u64;
+}
