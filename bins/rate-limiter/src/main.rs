@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use bench::{Config, ExitStatus, Fact, KeyDistribution, Keys, RunArgs};
+use bench::{Config, ExitStatus, Fact, KeyDistribution, Keys, Report, Run, RunArgs};
 use clap::Parser;
 use clock::{Clock, PreciseClock};
 use rate_limiter::{Algorithm, Limit, Memory, Quota, RateLimiter};
@@ -11,15 +11,18 @@ use rate_limiter::{Algorithm, Limit, Memory, Quota, RateLimiter};
 mod backend;
 mod floor;
 mod quota;
+mod table;
 mod tally;
 mod workload;
 
 use backend::Backend;
+use table::Algorithms;
 use workload::Limiting;
 
 const EXAMPLES: &str = "\
 Examples:
   rate-limiter                                           10M decisions in memory, as fast as they go
+  rate-limiter --algorithm all                           every algorithm, in one table
   rate-limiter --quota '100/s burst 20' --keys 1M        one million keys, another quota
   rate-limiter --rate 200k --arrivals poisson            an open loop: latency under offered load
   rate-limiter --report out/rate-limiter.html            one page with plots
@@ -32,9 +35,10 @@ struct Args {
     /// Where the limits are kept
     #[arg(long, default_value = "memory")]
     backend: Backend,
-    /// Which rule decides: token-bucket
+    /// Which rule decides: token-bucket, gcra, leaky-bucket, leaky-bucket-queue, fixed-window,
+    /// sliding-window-counter, sliding-window-log, or all of them one after the other
     #[arg(long, default_value = "token-bucket")]
-    algorithm: Algorithm,
+    algorithm: Algorithms,
     /// What each key may do, like 100/s or '100/s burst 20' [default: what admits about half]
     #[arg(long, allow_hyphen_values = true)]
     quota: Option<Quota>,
@@ -82,13 +86,26 @@ fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
             tally::MOST_KEYS
         )));
     }
+    match args.algorithm {
+        Algorithms::One(algorithm) => {
+            let (report, run, status) = measure(args, &keys, algorithm)?;
+            args.run.output.write(&report, &run).map_err(anyhow::Error::from_boxed)?;
+            Ok(status)
+        }
+        Algorithms::All if args.run.output.is_file() => {
+            bail!(Usage("a file holds one report: name one algorithm, not all".to_owned()))
+        }
+        Algorithms::All => table::show(|algorithm| measure(args, &keys, algorithm)),
+    }
+}
+
+/// Runs one algorithm and checks what it admitted.
+fn measure(args: &Args, keys: &Keys, algorithm: Algorithm) -> anyhow::Result<(Report, Run, ExitStatus)> {
     let virtual_clock = args.run.virtual_clock();
     let config = args.run.config(virtual_clock.clone());
-    let quota = match args.quota {
-        Some(quota) => quota,
-        None => quota::admitting_half(&config, args.keys, args.distribution),
-    };
-    let limit = Limit::new(args.algorithm, quota).map_err(|error| Usage(format!("--quota: {error}")))?;
+    let half = || quota::admitting_half(&config, args.keys, args.distribution, algorithm);
+    let quota = args.quota.unwrap_or_else(half);
+    let limit = Limit::new(algorithm, quota).map_err(|error| Usage(format!("--quota: {error}")))?;
     match virtual_clock {
         Some(clock) => limiting(args, &config, keys, limit, clock),
         None => limiting(args, &config, keys, limit, PreciseClock::new()),
@@ -98,21 +115,23 @@ fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
 fn limiting<C: Clock + Clone>(
     args: &Args,
     config: &Config,
-    keys: Keys,
+    keys: &Keys,
     limit: Limit,
     clock: C,
-) -> anyhow::Result<ExitStatus> {
-    let ceiling = floor::measure(config, &keys).map_err(anyhow::Error::from_boxed)?;
+) -> anyhow::Result<(Report, Run, ExitStatus)> {
+    let ceiling = floor::measure(config, keys).map_err(anyhow::Error::from_boxed)?;
     // A fifth of room: keys spread over the shards of the store by chance.
     let room = usize::try_from(args.keys + args.keys / 5 + 1).context("too many keys for this machine")?;
     let store = Memory::builder().clock(clock.clone()).max_keys(room).build()?;
-    let workload = Limiting::new(RateLimiter::new(store, limit), keys, clock);
+    let workload = Limiting::new(RateLimiter::new(store, limit), keys.clone(), clock);
     let limiter = workload.limiter();
-    let status = args.run.drive("rate-limiter", env!("CARGO_PKG_VERSION"), config, workload, |report| {
+    let measured = args.run.measure("rate-limiter", env!("CARGO_PKG_VERSION"), config, workload, |report| {
         let mut flag = |name: &str, value: String| report.config.insert(name.to_owned(), value);
         flag("backend", args.backend.to_string());
-        flag("algorithm", args.algorithm.to_string());
-        flag("quota", limit.quota().to_string());
+        for part in limiter.limit().parts() {
+            flag("algorithm", part.algorithm().to_string());
+            flag("quota", part.quota().to_string());
+        }
         flag("keys", args.keys.to_string());
         flag("distribution", args.distribution.to_string());
         report.ceilings.push(ceiling);
@@ -120,5 +139,5 @@ fn limiting<C: Clock + Clone>(
         report.facts.push(Fact { name: "keys remembered".to_owned(), value: stats.keys.to_string() });
         report.facts.push(Fact { name: "keys crowded out".to_owned(), value: stats.crowded_out.to_string() });
     });
-    status.map_err(anyhow::Error::from_boxed)
+    measured.map_err(anyhow::Error::from_boxed)
 }

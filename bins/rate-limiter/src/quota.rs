@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bench::{Amount, Config, KeyDistribution, Pacing};
-use rate_limiter::Quota;
+use rate_limiter::{Algorithm, Quota};
 
 /// Decisions a second that a closed loop is taken to make; the burst outweighs the inflow, so that a
 /// machine of another speed still admits between 40 and 60 %.
@@ -11,8 +11,16 @@ const CLOSED_LOOP_RATE: f64 = 10_000_000.0;
 /// The part of the grants that flows in during the run.
 const INFLOW: f64 = 0.2;
 
+/// A window that is longer than a run of ten million decisions, so that a slow machine admits as much.
+const WINDOW: Duration = Duration::from_secs(10);
+
 /// Finds the quota for `keys` drawn from `distribution`.
-pub(crate) fn admitting_half(config: &Config, keys: u64, distribution: KeyDistribution) -> Quota {
+pub(crate) fn admitting_half(
+    config: &Config,
+    keys: u64,
+    distribution: KeyDistribution,
+    algorithm: Algorithm,
+) -> Quota {
     let rate = match &config.pacing {
         Pacing::Closed => CLOSED_LOOP_RATE,
         Pacing::Open { plan, .. } | Pacing::Virtual { plan, .. } => plan.rate,
@@ -22,6 +30,12 @@ pub(crate) fn admitting_half(config: &Config, keys: u64, distribution: KeyDistri
         Amount::Duration(duration) => (duration.as_secs_f64() * rate, duration.as_secs_f64()),
     };
     let grants = grants_for_half(&expected(keys, distribution), requests);
+    if algorithm.is_windowed() {
+        // A run that is longer than a window gets its grants in several.
+        let grants = grants * (WINDOW.as_secs_f64() / seconds).min(1.0);
+        let quota = Quota::new(grants.ceil().max(1.0) as u64, WINDOW);
+        return quota.unwrap_or_else(|error| unreachable!("at least one token in a bounded window: {error}"));
+    }
     let burst = (grants * (1.0 - INFLOW)).ceil().max(1.0) as u64;
     let per_second = (grants * INFLOW / seconds.max(1e-3)).min(1e9);
     // Slow inflow is written per hour, so that it is not rounded away.

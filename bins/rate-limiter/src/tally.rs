@@ -6,7 +6,7 @@ use std::{
 };
 
 use bench::{Invariant, RunFacts};
-use rate_limiter::Quota;
+use rate_limiter::Limit;
 
 /// Sixteen bytes a key: what a machine can be expected to have for checking.
 pub(crate) const MOST_KEYS: u64 = 200_000_000;
@@ -35,15 +35,18 @@ impl Tally {
         }
     }
 
-    /// Holds every key against `quota`, which started whole and flowed for `elapsed`.
+    /// Holds every key against the bound of `limit`, which started whole and flowed for `elapsed`.
     pub(crate) fn check(
         &self,
-        quota: &Quota,
+        limit: &Limit,
         elapsed: Duration,
         run: &RunFacts,
         crowded_out: u64,
     ) -> Vec<Invariant> {
-        let most = quota.most_within(elapsed);
+        let most = limit.most_within(elapsed);
+        let quotas: Vec<String> = limit.parts().map(|part| part.quota().to_string()).collect();
+        let quotas = quotas.join(", ");
+        let burst = limit.parts().map(|part| part.quota().burst()).min().unwrap_or(0);
         let counts: Vec<(u64, u64)> = (self.keys.iter())
             .map(|counts| (counts.allowed.load(Ordering::Relaxed), counts.denied.load(Ordering::Relaxed)))
             .collect();
@@ -54,19 +57,18 @@ impl Tally {
             name: "no key was admitted more than its quota".to_owned(),
             held: over == 0,
             detail: format!(
-                "{over} of {} keys above {most} ({quota} for {:.3} s); the highest was {highest}",
+                "{over} of {} keys above {most} ({quotas} for {:.3} s); the highest was {highest}",
                 counts.len(),
                 elapsed.as_secs_f64()
             ),
         }];
         // What an interrupted operation took is missing in the count.
         if !run.interrupted {
-            let early =
-                counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < quota.burst()).count();
+            let early = counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < burst).count();
             invariants.push(Invariant {
                 name: "no key was denied before its burst was used".to_owned(),
                 held: early == 0 || crowded_out > 0,
-                detail: format!("{early} of {} keys denied below {}", counts.len(), quota.burst()),
+                detail: format!("{early} of {} keys denied below {burst}", counts.len()),
             });
             invariants.push(Invariant {
                 name: "every operation was counted once".to_owned(),
@@ -88,8 +90,8 @@ mod tests {
         (0..denied).for_each(|_| tally.count(1, false));
         let elapsed = Duration::from_secs(2);
         let run = RunFacts { operations: allowed + denied, elapsed, interrupted: false };
-        let quota = Quota::per_second(10).unwrap().with_burst(5).unwrap();
-        tally.check(&quota, elapsed, &run, 0).into_iter().map(|invariant| invariant.held).collect()
+        let limit = Limit::token_bucket("10/s burst 5".parse().unwrap()).unwrap();
+        tally.check(&limit, elapsed, &run, 0).into_iter().map(|invariant| invariant.held).collect()
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bench::{BoxError, Class, ClassKind, Invariant, Keys, Outcome, Rng, RunFacts, Workload};
 use clock::{Clock, Time};
-use rate_limiter::{Decision, Memory, RateLimiter, Result};
+use rate_limiter::{Decision, Limit, Memory, RateLimiter, Result};
 
 use crate::tally::Tally;
 
 /// Decisions on keys drawn from a distribution.
 pub(crate) struct Limiting<C> {
-    limiter: Arc<RateLimiter<Memory<u64, C>>>,
+    limiter: Arc<RateLimiter<Memory<u64, Limit, C>>>,
     keys: Keys,
     tally: Tally,
     clock: C,
@@ -22,13 +22,13 @@ const DENIED: u8 = 1;
 const FAILED: u8 = 2;
 
 impl<C: Clock> Limiting<C> {
-    pub(crate) fn new(limiter: RateLimiter<Memory<u64, C>>, keys: Keys, clock: C) -> Self {
+    pub(crate) fn new(limiter: RateLimiter<Memory<u64, Limit, C>>, keys: Keys, clock: C) -> Self {
         let start = clock.now();
         let tally = Tally::new(keys.count());
         Self { limiter: Arc::new(limiter), keys, tally, clock, start }
     }
 
-    pub(crate) fn limiter(&self) -> Arc<RateLimiter<Memory<u64, C>>> {
+    pub(crate) fn limiter(&self) -> Arc<RateLimiter<Memory<u64, Limit, C>>> {
         Arc::clone(&self.limiter)
     }
 }
@@ -72,6 +72,6 @@ impl<C: Clock> Workload for Limiting<C> {
     fn verify(&self, run: &RunFacts) -> Vec<Invariant> {
         let elapsed = self.clock.now().since(self.start);
         let crowded_out = self.limiter.store().stats().crowded_out;
-        self.tally.check(self.limiter.limit().quota(), elapsed, run, crowded_out)
+        self.tally.check(self.limiter.limit(), elapsed, run, crowded_out)
     }
 }

@@ -62,7 +62,9 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("--concurrency 0", "at least 1"),
         ("--concurrency 9999999", "too many"),
         ("--distribution zipf:-1", "use uniform, zipf"),
-        ("--algorithm leaky", "known: token-bucket"),
+        ("--algorithm leaky", "known: token-bucket, gcra"),
+        ("--algorithm fixed-window --quota '10/s burst 5'", "leave the burst out"),
+        ("--algorithm all --json out.json", "name one algorithm"),
         ("--backend mysql", "possible values"),
         ("--rate 0", "not a rate"),
         ("--rate nan", "not a rate"),
@@ -104,6 +106,18 @@ fn a_run_reports_and_checks_every_admission() {
     assert_eq!(allowed + denied, 200_000);
     assert!(report["classes"][0]["service"]["count"].as_u64() == Some(allowed));
     assert!(report["classes"][1]["service"]["count"].as_u64() == Some(denied));
+}
+
+#[test]
+fn every_algorithm_keeps_its_bound() {
+    let output = run("--algorithm all --requests 200k --keys 1k --quiet");
+    let table = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{table}{}", stderr(&output));
+    assert_eq!(table.lines().count(), 8, "{table}");
+    assert!(table.lines().skip(1).all(|row| row.ends_with("held")), "{table}");
+    // A short period, so that windows end and logs are forgotten while it runs.
+    let output = run("--algorithm all --duration 1s --keys 100 --quiet --quota 500/10ms");
+    assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
 }
 
 #[test]

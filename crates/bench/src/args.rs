@@ -119,6 +119,24 @@ impl RunArgs {
         workload: W,
         complete: impl FnOnce(&mut Report),
     ) -> Result<ExitStatus, BoxError> {
+        let (report, run, status) = self.measure(benchmark, version, config, workload, complete)?;
+        self.output.write(&report, &run)?;
+        Ok(status)
+    }
+
+    /// Likewise, but leaves it to the caller to show the report.
+    ///
+    /// # Errors
+    ///
+    /// When the run cannot be started.
+    pub fn measure<W: Workload>(
+        &self,
+        benchmark: &str,
+        version: &str,
+        config: &Config,
+        workload: W,
+        complete: impl FnOnce(&mut Report),
+    ) -> Result<(Report, Run, ExitStatus), BoxError> {
         let machine = Machine::this();
         let classes = workload.classes();
         let harness = calibrate::calibrate(config)?;
@@ -130,8 +148,7 @@ impl RunArgs {
         let held = self.hold_rate.map(Threshold::rate_held);
         let thresholds: Vec<Threshold> = self.fail_on.iter().cloned().chain(held).collect();
         let status = report.judge(&thresholds);
-        self.output.write(&report, &run)?;
-        Ok(status)
+        Ok((report, run, status))
     }
 
     /// Every flag that decides what is measured.

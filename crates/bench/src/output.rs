@@ -24,6 +24,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// Whether a file was asked for.
+    #[must_use]
+    pub const fn is_file(&self) -> bool {
+        self.json.is_some() || self.report.is_some() || self.hgrm.is_some()
+    }
+
     /// Prints the report, and writes it wherever it was asked for.
     ///
     /// A reader that closes its end early (`| head`) is not an error.

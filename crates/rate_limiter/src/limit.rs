@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::{
     Algorithm, BucketState, Decision, Quota, QuotaError, Rule, State,
     bucket::WordBucket,
@@ -111,6 +113,13 @@ impl Limit {
         if parts.is_empty() { Err(QuotaError::Empty) } else { Ok(Self(Parts::All(parts))) }
     }
 
+    /// The most tokens that a key which starts whole is granted within `elapsed`: the bound of each
+    /// algorithm, as its module states it.
+    #[must_use]
+    pub fn most_within(&self, elapsed: Duration) -> u128 {
+        self.parts().map(|part| part.most_within(elapsed)).min().unwrap_or(0)
+    }
+
     /// The limit in one word, where that is all it needs.
     pub(crate) fn word(&self) -> Option<WordBucket> {
         let Parts::One(part) = &self.0 else { return None };
@@ -151,6 +160,22 @@ impl Part {
             AnyRule::FixedWindow(_) => Algorithm::FixedWindow,
             AnyRule::SlidingWindowCounter(_) => Algorithm::SlidingWindowCounter,
             AnyRule::SlidingWindowLog(_) => Algorithm::SlidingWindowLog,
+        }
+    }
+}
+
+impl Part {
+    fn most_within(&self, elapsed: Duration) -> u128 {
+        let windows = elapsed.as_nanos() / self.quota.period().as_nanos();
+        let tokens = u128::from(self.quota.tokens());
+        match self.algorithm() {
+            Algorithm::TokenBucket
+            | Algorithm::Gcra
+            | Algorithm::LeakyBucket
+            | Algorithm::LeakyBucketQueue => self.quota.most_within(elapsed),
+            // Whole windows, and the parts of one before and one after.
+            Algorithm::FixedWindow | Algorithm::SlidingWindowCounter => tokens * (windows + 2),
+            Algorithm::SlidingWindowLog => tokens * (windows + 1),
         }
     }
 }

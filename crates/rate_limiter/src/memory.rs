@@ -28,7 +28,7 @@ const DEFAULT_MAX_KEYS: usize = 1 << 20;
 /// `K` is the type of the keys, and `R` the rule: a [`Limit`] chosen at run time unless said otherwise. The
 /// contract [`Store`] is implemented for `Memory<Vec<u8>, Limit>`.
 pub struct Memory<K = Vec<u8>, R: Rule = Limit, C = PreciseClock> {
-    shards: Box<[Padded<Mutex<Shard<K, R>>>]>,
+    shards: Box<[LockedShard<K, R>]>,
     /// What new keys share while their shard is full.
     overflow: Option<Mutex<R::State>>,
     hasher: DefaultHashBuilder,
@@ -36,6 +36,8 @@ pub struct Memory<K = Vec<u8>, R: Rule = Limit, C = PreciseClock> {
     max_keys: usize,
     closed: AtomicBool,
 }
+
+type LockedShard<K, R> = Padded<Mutex<Shard<K, R>>>;
 
 /// How to build a [`Memory`].
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The sliding window log: the time and cost of every request that a trailing window covers.
 //!
 //! The only rule that is exact for trailing windows, and the only one whose state grows with the quota:
-//! 16 bytes for each microsecond in which something was taken, at most `tokens` of them a key.
+//! 8 bytes for each microsecond in which something was taken, at most `tokens` of them a key.
 //!
 //! **Bound.** At most `tokens` in every window of one period, wherever it begins. Greedy demand from an
 //! empty start gets all of them.
@@ -21,12 +21,35 @@ pub struct SlidingWindowLog {
 /// What was taken within the last period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogState {
-    /// Time in microseconds and tokens, oldest first.
-    entries: VecDeque<(u64, u32)>,
+    /// Oldest first.
+    entries: VecDeque<Entry>,
     /// The sum of the tokens.
     taken: u64,
     /// When the last entry leaves: microseconds.
     fresh_at: u64,
+}
+
+/// When some tokens were taken, and how many: half the memory of two numbers, and half its misses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry(u64);
+
+impl Entry {
+    const COST_BITS: u32 = 9;
+    /// The most tokens of one entry; more take several.
+    const MOST: u32 = 1 << Self::COST_BITS;
+
+    /// `cost` is from 1 to `MOST`. Microseconds made of 64 bits of nanoseconds leave nine bits free.
+    const fn new(at: u64, cost: u32) -> Self {
+        Self(at << Self::COST_BITS | (cost - 1) as u64)
+    }
+
+    const fn at(self) -> u64 {
+        self.0 >> Self::COST_BITS
+    }
+
+    const fn cost(self) -> u32 {
+        (self.0 & (Self::MOST as u64 - 1)) as u32 + 1
+    }
 }
 
 impl SlidingWindowLog {
@@ -47,20 +70,20 @@ impl SlidingWindowLog {
     }
 
     fn forget_old(&self, state: &mut LogState, now: u64) {
-        while let Some((at, cost)) = state.entries.front().copied() {
-            if self.covers(at, now) {
+        while let Some(entry) = state.entries.front() {
+            if self.covers(entry.at(), now) {
                 break;
             }
+            state.taken -= u64::from(entry.cost());
             state.entries.pop_front();
-            state.taken -= u64::from(cost);
         }
     }
 
     /// After the clock was set back, what was taken counts from now on.
     fn mend(&self, state: &mut LogState, now: u64) {
-        if state.entries.back().is_some_and(|(at, _)| *at > now + self.period) {
-            for (at, _) in &mut state.entries {
-                *at = (*at).min(now);
+        if state.entries.back().is_some_and(|entry| entry.at() > now + self.period) {
+            for entry in &mut state.entries {
+                *entry = Entry::new(entry.at().min(now), entry.cost());
             }
             state.fresh_at = now + self.period;
         }
@@ -68,21 +91,37 @@ impl SlidingWindowLog {
 
     /// Tokens that the window ending at `now` covers.
     fn covered(&self, state: &LogState, now: u64) -> u64 {
-        let old = state.entries.iter().take_while(|(at, _)| !self.covers(*at, now));
-        state.taken - old.map(|(_, cost)| u64::from(*cost)).sum::<u64>()
+        let old = state.entries.iter().take_while(|entry| !self.covers(entry.at(), now));
+        state.taken - old.map(|entry| u64::from(entry.cost())).sum::<u64>()
     }
 
     fn refuse(&self, state: &LogState, covered: u64, now: u64, cost: u64) -> Decision {
         let mut excess = (covered + cost).saturating_sub(self.tokens);
         let mut leaves = now;
-        for (at, cost) in state.entries.iter().filter(|(at, _)| self.covers(*at, now)) {
+        for entry in state.entries.iter().filter(|entry| self.covers(entry.at(), now)) {
             if excess == 0 {
                 break;
             }
-            leaves = at + self.period;
-            excess = excess.saturating_sub(u64::from(*cost));
+            leaves = entry.at() + self.period;
+            excess = excess.saturating_sub(u64::from(entry.cost()));
         }
         Decision::Denied { retry_after: Duration::from_micros(leaves - now) }
+    }
+}
+
+impl LogState {
+    /// Adds to the last entry what it has room for, if it is of the same time, and new ones for the rest.
+    fn push(&mut self, at: u64, mut cost: u32) {
+        if let Some(last) = self.entries.back_mut().filter(|last| last.at() == at) {
+            let more = cost.min(Entry::MOST - last.cost());
+            *last = Entry::new(at, last.cost() + more);
+            cost -= more;
+        }
+        while cost > 0 {
+            let part = cost.min(Entry::MOST);
+            self.entries.push_back(Entry::new(at, part));
+            cost -= part;
+        }
     }
 }
 
@@ -102,11 +141,8 @@ impl Rule for SlidingWindowLog {
         state.taken += wanted;
         // A thread that read the clock earlier but came later is counted with the last entry, so that
         // the log stays in order.
-        let at = state.entries.back().map_or(now, |(last, _)| now.max(*last));
-        match state.entries.back_mut() {
-            Some((last, sum)) if *last == at => *sum += cost,
-            _ => state.entries.push_back((at, cost)),
-        }
+        let at = state.entries.back().map_or(now, |last| now.max(last.at()));
+        state.push(at, cost);
         state.fresh_at = at + self.period;
         Decision::allowed(self.tokens - state.taken, Duration::from_micros(state.fresh_at - now))
     }
@@ -128,13 +164,16 @@ impl Rule for SlidingWindowLog {
     }
 
     fn refund(&self, state: &mut LogState, _now: u64, taken_at: u64, cost: u32) {
-        // The entry that holds it: its own, or the later one it was counted with.
-        let place = state.entries.partition_point(|(at, _)| *at < taken_at);
-        if let Some((_, sum)) = state.entries.get_mut(place) {
-            let given = cost.min(*sum);
-            *sum -= given;
+        // The entries that hold it: its own, or the later ones it was counted with.
+        let mut left = cost;
+        let place = state.entries.partition_point(|entry| entry.at() < taken_at);
+        while let Some(entry) = state.entries.get_mut(place).filter(|_| left > 0) {
+            let given = left.min(entry.cost());
+            left -= given;
             state.taken -= u64::from(given);
-            if *sum == 0 {
+            if given < entry.cost() {
+                *entry = Entry::new(entry.at(), entry.cost() - given);
+            } else {
                 state.entries.remove(place);
             }
         }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clock::ManualClock;
-use rate_limiter::{Decision, Limit, Memory, RateLimiter};
+use rate_limiter::{Algorithm, Decision, Limit, Memory, OnFull, RateLimiter};
 
-fn limiter(max_keys: usize, quota: &str) -> (RateLimiter<Memory<u64, ManualClock>>, ManualClock) {
+fn limiter(max_keys: usize, quota: &str) -> (RateLimiter<Memory<u64, Limit, ManualClock>>, ManualClock) {
     let clock = ManualClock::new();
     let store = Memory::builder().clock(clock.clone()).max_keys(max_keys).build().unwrap();
     (RateLimiter::new(store, Limit::token_bucket(quota.parse().unwrap()).unwrap()), clock)
@@ -49,4 +49,38 @@ fn memory_stays_within_the_bound_while_keys_come_and_go() {
     assert!(stats.keys <= 10_000, "{stats:?}");
     assert_eq!(stats.crowded_out, 0);
     assert_eq!(stats.allowed, 1_000_000);
+}
+
+#[test]
+fn crowded_keys_may_share_one_quota() {
+    let clock = ManualClock::new();
+    let store =
+        Memory::builder().clock(clock.clone()).max_keys(10).on_full(OnFull::SharedBucket).build().unwrap();
+    let limiter = RateLimiter::new(store, Limit::token_bucket("1/s burst 3".parse().unwrap()).unwrap());
+    assert!((0..10_u64).all(|key| limiter.try_allow(&key).unwrap()));
+    let admitted = (10..1_000_u64).filter(|key| limiter.try_allow(key).unwrap()).count();
+    assert_eq!(admitted, 3);
+    assert_eq!(limiter.store().stats().crowded_out, 990);
+    assert!(limiter.try_allow(&0).unwrap(), "a key in use keeps its own");
+}
+
+#[test]
+fn a_key_is_forgotten_only_when_that_changes_nothing() {
+    for algorithm in Algorithm::ALL {
+        let clock = ManualClock::new();
+        let store = Memory::builder().clock(clock.clone()).max_keys(1).build().unwrap();
+        let limiter = RateLimiter::new(store, Limit::new(algorithm, "4/s".parse().unwrap()).unwrap());
+        // One key holds the only place; another asks over and over while the first becomes whole.
+        for _ in 0..4 {
+            assert!(limiter.try_allow(&0_u64).unwrap());
+        }
+        let mut waited = Duration::ZERO;
+        while !limiter.try_allow(&1).unwrap() {
+            clock.advance(Duration::from_millis(10));
+            waited += Duration::from_millis(10);
+            assert!(waited < Duration::from_secs(5), "{algorithm}");
+        }
+        let least = if algorithm == Algorithm::FixedWindow { 10 } else { 990 };
+        assert!(waited >= Duration::from_millis(least), "{algorithm}: forgotten after {waited:?}");
+    }
 }

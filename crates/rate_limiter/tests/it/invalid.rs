@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rate_limiter::{ErrorKind, Limit, Memory, Quota, QuotaError, RateLimiter};
+use rate_limiter::{Algorithm, ErrorKind, Limit, Memory, Quota, QuotaError, RateLimiter};
 
 #[test]
 fn quotas_that_cannot_be() {
@@ -24,6 +24,15 @@ fn capacities_that_cannot_be_counted() {
         let quota = rate.parse::<Quota>().unwrap().with_burst(burst).unwrap();
         assert_eq!(Limit::token_bucket(quota).unwrap_err(), QuotaError::Uncountable, "{quota}");
     }
+}
+
+#[test]
+fn windows_have_no_burst_and_limits_a_quota() {
+    for algorithm in Algorithm::ALL {
+        let built = Limit::new(algorithm, "10/s burst 5".parse().unwrap());
+        assert_eq!(built.err(), algorithm.is_windowed().then_some(QuotaError::BurstInWindow), "{algorithm}");
+    }
+    assert_eq!(Limit::all_of([]).unwrap_err(), QuotaError::Empty);
 }
 
 #[test]
@@ -72,10 +81,10 @@ fn calls_that_make_no_sense() {
     let limiter =
         RateLimiter::<Memory<String>>::in_memory(Limit::token_bucket("1/s".parse().unwrap()).unwrap());
     assert_eq!(limiter.try_acquire("k", 0).unwrap_err().kind(), ErrorKind::Invalid);
-    assert_eq!(Memory::builder().max_keys(0).build::<String>().unwrap_err().kind(), ErrorKind::Config);
+    assert_eq!(Memory::builder().max_keys(0).build::<String, Limit>().unwrap_err().kind(), ErrorKind::Config);
     assert_eq!(
-        Memory::builder().max_keys(usize::MAX).build::<String>().unwrap_err().kind(),
+        Memory::builder().max_keys(usize::MAX).build::<String, Limit>().unwrap_err().kind(),
         ErrorKind::Config
     );
-    assert!("leaky".parse::<rate_limiter::Algorithm>().unwrap_err().to_string().contains("token-bucket"));
+    assert!("leaky".parse::<Algorithm>().unwrap_err().to_string().contains("token-bucket"));
 }

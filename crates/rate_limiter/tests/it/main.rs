@@ -4,8 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod clock_steps;
+mod direct;
 mod full_store;
 mod invalid;
 mod model;
+mod reservations;
+mod shadow;
 #[cfg(feature = "metrics")]
 mod telemetry;
+#[cfg(feature = "wait")]
+mod waiting;

@@ -9,8 +9,10 @@ use rate_limiter::{Limit, Memory, RateLimiter};
 fn decisions_are_counted_by_outcome() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    let limiter =
-        RateLimiter::new(Memory::default(), Limit::token_bucket("1/h burst 2".parse().unwrap()).unwrap());
+    let limiter = RateLimiter::new(
+        Memory::<Vec<u8>>::default(),
+        Limit::token_bucket("1/h burst 2".parse().unwrap()).unwrap(),
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
