@@ -20,6 +20,8 @@ pub mod sliding_window_log;
 mod store;
 mod telemetry;
 pub mod token_bucket;
+#[cfg(feature = "tower")]
+pub mod tower;
 #[cfg(feature = "wait")]
 mod wait;
 

@@ -95,6 +95,27 @@ impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     }
 }
 
+impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
+    /// Reserves on several keys, all or none: when one is refused, the others are given back.
+    ///
+    /// Not one atomic decision ([`Capability::keys_per_decision`](crate::Capability)): until the refusal, others
+    /// may be denied what is then given back.
+    ///
+    /// # Errors
+    ///
+    /// The first [`Refusal`].
+    pub fn try_reserve_each<'a, Q>(
+        &self,
+        requests: impl IntoIterator<Item = (&'a Q, u32)>,
+    ) -> Result<Vec<Reservation<'_, K, C>>, Refusal>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'a,
+    {
+        requests.into_iter().map(|(key, cost)| self.try_reserve(key, cost)).collect()
+    }
+}
+
 impl<K: Hash + Eq, C: Clock> fmt::Debug for Reservation<'_, K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation").field("at", &self.at).field("cost", &self.cost).finish_non_exhaustive()

@@ -105,6 +105,9 @@ pub struct Capability {
     pub server_clock: bool,
     /// What was taken is still taken after a restart of the process.
     pub durable: bool,
+    /// How many keys one atomic decision may span. Requests on more are reserved key by key, and given back
+    /// when one is refused.
+    pub keys_per_decision: usize,
     /// The most keys that are remembered at once; `None` when memory alone is the limit.
     pub max_keys: Option<usize>,
 }
@@ -113,7 +116,14 @@ impl Capability {
     /// A backend that promises nothing but the contract.
     #[must_use]
     pub const fn new(backend: &'static str) -> Self {
-        Self { backend, linearizable: false, server_clock: false, durable: false, max_keys: None }
+        Self {
+            backend,
+            linearizable: false,
+            server_clock: false,
+            durable: false,
+            keys_per_decision: 1,
+            max_keys: None,
+        }
     }
 
     /// Decisions on one key are linearizable.

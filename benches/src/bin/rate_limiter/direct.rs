@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bench::BoxError;
 use clock::{Clock, PreciseClock};
-use governor::{RateLimiter as Governor, clock::Clock as GovernorClock, state::InMemoryState};
+use governor::{RateLimiter as Governor, clock::Clock as GovernorClock};
 use peers::{Case, CaseReport, Effort, Inputs, Outcome, Role, Subject};
 use rate_limiter::{Direct, Limit};
 
@@ -65,10 +65,10 @@ fn ours(clock: impl Clock, amount: Amount) -> Result<Vec<Subject<()>>, BoxError>
 }
 
 fn governor(
-    clock: impl GovernorClock + Send + Sync + 'static,
+    clock: impl GovernorClock + Clone + Send + Sync + 'static,
     amount: Amount,
 ) -> Result<Subject<()>, BoxError> {
-    let limiter = Governor::<_, InMemoryState, _>::direct_with_clock(amount.governor()?, clock);
+    let limiter = Governor::direct_with_clock(amount.governor()?, clock);
     Ok(Subject::new("governor", Role::Rival, move |()| limiter.check().is_ok()))
 }
 

@@ -4,7 +4,7 @@ use std::{hash::Hash, sync::atomic::AtomicU64};
 
 use bench::{BoxError, KeyDistribution};
 use clock::{Clock, PreciseClock};
-use governor::{RateLimiter as Governor, clock::Clock as GovernorClock, state::keyed::HashMapStateStore};
+use governor::{RateLimiter as Governor, clock::Clock as GovernorClock};
 use parking_lot::Mutex;
 use peers::{Case, CaseReport, Effort, Inputs, Outcome, Role, Subject};
 use rate_limiter::{Limit, Memory, RateLimiter, token_bucket::TokenBucket};
@@ -111,7 +111,7 @@ fn subjects<K: Key, C, G>(
 ) -> Result<Vec<Subject<K>>, BoxError>
 where
     C: Clock + Clone,
-    G: GovernorClock + Send + Sync + 'static,
+    G: GovernorClock + Clone + Send + Sync + 'static,
 {
     let amount = always(outcome);
     let mut subjects = ours(clock, amount)?;
@@ -140,11 +140,11 @@ pub(crate) fn ours<K: Key>(
 
 fn governor<K: Key, G>(clock: &G, amount: Amount) -> Result<[Subject<K>; 3], BoxError>
 where
-    G: GovernorClock + Send + Sync + 'static,
+    G: GovernorClock + Clone + Send + Sync + 'static,
 {
     let quota = amount.governor()?;
     let dashmap = Governor::dashmap_with_clock(quota, clock.clone());
-    let hashmap = Governor::new(quota, HashMapStateStore::<K>::default(), clock.clone());
+    let hashmap = Governor::hashmap_with_clock(quota, clock.clone());
     let hasher = foldhash::fast::RandomState::default();
     let hashed = Governor::dashmap_with_clock_and_hasher(quota, clock.clone(), hasher);
     Ok([

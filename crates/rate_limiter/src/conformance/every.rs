@@ -147,7 +147,7 @@ async fn peeking_takes_nothing_and_foretells(f: Fixture) {
         let told = f.take("k", &limit, cost).await;
         match (foretold.decision, told) {
             (Decision::Allowed { remaining: a, .. }, Decision::Allowed { remaining: b, .. }) => {
-                assert_eq!(a, b)
+                assert_eq!(a, b);
             }
             (a, b) => assert_eq!(a, b),
         }

@@ -7,6 +7,7 @@ mod clock_steps;
 mod direct;
 mod full_store;
 mod invalid;
+mod known_bugs;
 mod model;
 mod reservations;
 mod shadow;

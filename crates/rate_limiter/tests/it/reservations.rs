@@ -70,3 +70,16 @@ fn a_closed_store_swallows_a_refund() {
     runtime.block_on(Store::close(limiter.store())).unwrap();
     drop(reservation);
 }
+
+#[test]
+fn several_keys_are_reserved_or_none() {
+    let limiter = limiter(Algorithm::TokenBucket);
+    let held = limiter.try_reserve_each([("a", 600), ("k", 600)]).unwrap();
+    let refused = limiter.try_reserve_each([("b", 1_000), ("a", 300), ("k", 500)]);
+    assert!(matches!(refused, Err(Refusal::Denied(_))));
+    held.into_iter().for_each(rate_limiter::Reservation::commit);
+    for (key, expected) in [("a", 400), ("b", 1_000), ("k", 400)] {
+        let answer = limiter.store().try_ask(key, limiter.limit(), Ask::TakeUpTo(u32::MAX)).unwrap();
+        assert_eq!(answer.taken, expected, "{key}");
+    }
+}
