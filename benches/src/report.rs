@@ -95,16 +95,22 @@ impl CaseReport {
 
 impl SubjectReport {
     fn spread(&self) -> Spread {
-        spread(self.nanos.clone())
+        spread(self.nanos.iter().copied())
     }
 
     /// Round by round, since a round's noise is common to both.
     fn ratio(&self, to: &Self) -> Spread {
-        spread(self.nanos.iter().zip(&to.nanos).map(|(ours, peer)| ours / peer).collect())
+        spread(self.nanos.iter().zip(&to.nanos).map(|(ours, peer)| ours / peer))
     }
 }
 
-fn spread(mut values: Vec<f64>) -> Spread {
+/// Without the turns that gave no figure; none at all when most gave none.
+fn spread(values: impl ExactSizeIterator<Item = f64>) -> Spread {
+    let turns = values.len();
+    let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    if values.len() * 2 < turns {
+        values = vec![f64::NAN];
+    }
     values.sort_unstable_by(f64::total_cmp);
     Spread { low: values[0], median: values[values.len() / 2], high: values[values.len() - 1] }
 }

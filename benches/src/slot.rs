@@ -2,8 +2,10 @@
 
 use std::{
     error, fmt,
+    fs::File,
     hint::black_box,
     iter,
+    os::unix::fs::FileExt,
     sync::{
         Barrier,
         atomic::{AtomicBool, Ordering},
@@ -17,10 +19,10 @@ use clock::{Clock, PreciseClock, Time};
 use crate::{Inputs, Subject};
 
 /// Operations between two readings of the clock. Divides the length of every order.
-pub const BLOCK: usize = 1 << 12;
+pub(crate) const BLOCK: usize = 1 << 11;
 
 /// A turn with fewer blocks during which all threads ran tells nothing, and is repeated.
-const ENOUGH_BLOCKS: usize = 16;
+const ENOUGH_BLOCKS: usize = 8;
 const ATTEMPTS: usize = 20;
 
 /// How long to measure.
@@ -55,6 +57,7 @@ pub struct WrongOutcome {
 /// What a thread has seen.
 #[derive(Default)]
 struct Seen {
+    /// Those in which no other process took the processor.
     blocks: Vec<Block>,
     allowed: usize,
     asked: usize,
@@ -65,6 +68,9 @@ struct Block {
     from: Time,
     to: Time,
 }
+
+/// Tells how long the calling thread has waited for a processor so far; waiting for a lock is not that.
+struct Waited(Option<File>);
 
 /// Runs `subject` on all threads at once; gives the nanoseconds of one operation on one thread: the median
 /// over blocks, which a neighbour that takes the processor for a moment does not move.
@@ -87,7 +93,7 @@ pub(crate) fn measure<K: Clone + Sync>(
             return Ok(nanos[nanos.len() / 2] as f64 / BLOCK as f64);
         }
     }
-    // Never all threads at once: no figure is better than that of another circumstance.
+    // The threads never ran at once: no figure is better than one of other circumstances.
     Ok(f64::NAN)
 }
 
@@ -134,7 +140,7 @@ fn work<K: Clone>(
     effort: Effort,
     over: &AtomicBool,
 ) -> Seen {
-    let clock = PreciseClock::new();
+    let (clock, waited) = (PreciseClock::new(), Waited::of_this_thread());
     let begin = clock.now();
     let (warm, end) = (begin + effort.warmup, begin + effort.warmup + effort.slot);
     // Copied anew for each block: a key that a request has just brought is in the cache, wherever the
@@ -145,11 +151,12 @@ fn work<K: Clone>(
         for (key, next) in iter::zip(&mut keys, inputs.block(thread, block, BLOCK)) {
             key.clone_from(next);
         }
-        let from = clock.now();
+        let (before, from) = (waited.so_far(), clock.now());
         seen.allowed += subject.count_allowed(black_box(&keys));
-        let to = clock.now();
+        let (to, after) = (clock.now(), waited.so_far());
         seen.asked += BLOCK;
-        if from >= warm {
+        let interrupted = (after - before) * 20 > to.since(from);
+        if from >= warm && !interrupted {
             seen.blocks.push(Block { from, to });
         }
         if to >= end || over.load(Ordering::Relaxed) {
@@ -158,6 +165,20 @@ fn work<K: Clone>(
     }
     over.store(true, Ordering::Relaxed);
     seen
+}
+
+impl Waited {
+    fn of_this_thread() -> Self {
+        Self(File::open("/proc/thread-self/schedstat").ok())
+    }
+
+    /// Always zero where the operating system does not tell.
+    fn so_far(&self) -> Duration {
+        let mut text = [0; 64];
+        let length = self.0.as_ref().and_then(|file| file.read_at(&mut text, 0).ok()).unwrap_or(0);
+        let text = str::from_utf8(&text[..length]).unwrap_or_default();
+        Duration::from_nanos(text.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+    }
 }
 
 impl fmt::Display for WrongOutcome {

@@ -10,7 +10,11 @@ const KEYS: u64 = 1_000;
 const BURST: u32 = 8;
 const DECISIONS: u64 = 100_000;
 
-/// Eight in 8 ms; the clock moves on so that about half of the requests are denied.
+/// Time between two requests: some of them are denied.
+const KEYED: Duration = Duration::from_nanos(500);
+const DIRECT: Duration = Duration::from_micros(500);
+
+/// One a millisecond.
 fn quota() -> Quota {
     Quota::new(u64::from(BURST), Duration::from_millis(8)).unwrap()
 }
@@ -24,11 +28,11 @@ fn limits() -> impl Iterator<Item = (String, Limit)> {
 
 /// Warms `decide` up, and counts what it allocates then; it must both allow and deny.
 #[track_caller]
-fn check(name: &str, clock: &ManualClock, mut decide: impl FnMut(u64) -> bool) {
+fn check(name: &str, clock: &ManualClock, apart: Duration, mut decide: impl FnMut(u64) -> bool) {
     let mut allowed = 0;
     let mut drive = |decisions: u64| {
         for i in 0..decisions {
-            clock.advance(Duration::from_nanos(500));
+            clock.advance(apart);
             allowed += u64::from(black_box(decide(i)));
         }
     };
@@ -45,13 +49,13 @@ fn nothing_is_allocated_for_a_key_that_is_known() {
         let clock = ManualClock::new();
         let store = Memory::builder().clock(clock.clone()).build::<u64, Limit>().unwrap();
         let limiter = RateLimiter::new(store, limit.clone());
-        check(&format!("{name} by u64"), &clock, |i| limiter.try_allow(&hot(i)).unwrap());
+        check(&format!("{name} by u64"), &clock, KEYED, |i| limiter.try_allow(&hot(i)).unwrap());
 
         let clock = ManualClock::new();
         let store = Memory::builder().clock(clock.clone()).build::<String, Limit>().unwrap();
         let limiter = RateLimiter::new(store, limit);
         let keys: Vec<String> = (0..KEYS).map(|key| format!("tenant-7:user-{key:08}")).collect();
-        check(&format!("{name} by String"), &clock, |i| {
+        check(&format!("{name} by String"), &clock, KEYED, |i| {
             limiter.try_allow(keys[hot(i) as usize].as_str()).unwrap()
         });
     }
@@ -62,7 +66,7 @@ fn nothing_is_allocated_for_a_rule_chosen_at_compile_time() {
     let clock = ManualClock::new();
     let store = Memory::builder().clock(clock.clone()).build::<u64, TokenBucket>().unwrap();
     let rule = TokenBucket::new(&quota()).unwrap();
-    check("typed", &clock, |i| store.try_acquire(&hot(i), &rule, 1).unwrap().is_allowed());
+    check("typed", &clock, KEYED, |i| store.try_acquire(&hot(i), &rule, 1).unwrap().is_allowed());
 }
 
 #[test]
@@ -70,7 +74,7 @@ fn nothing_is_allocated_without_keys() {
     for (name, limit) in limits() {
         let clock = ManualClock::new();
         let direct = Direct::with_clock(limit, clock.clone());
-        check(&format!("{name}, direct"), &clock, |_| direct.try_allow());
+        check(&format!("{name}, direct"), &clock, DIRECT, |_| direct.try_allow());
     }
 }
 

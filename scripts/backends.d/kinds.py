@@ -84,7 +84,7 @@ class Kind:
 
 
 class Redis(Kind):
-    # For the container that is the last resort, where there is no wheel for the machine.
+    # For the container that is the last resort, where neither PATH nor a wheel has a server for the machine.
     images = {"redis": "redis:8.2.3", "valkey": "valkey/valkey:9.0.1"}
 
     def __init__(self, name, home, brand, port):

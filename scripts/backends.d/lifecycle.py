@@ -13,18 +13,35 @@ from processes import BackendError, Interrupted, alive, check_ports_free, interr
 
 
 class Record:
-    """`docker`: by Compose; `ready`: was ready once, so its data is whole; `servers`: the processes, by node name."""
+    """`docker`: by Compose; `ready`: was ready once, so its data is whole; `servers`: the processes, by node name.
 
-    def __init__(self, home, name):
-        self.path = home / "run" / f"{name}.json"
+    A file that holds no record is `damaged`, and counts as none.
+    """
+
+    def __init__(self, home, kind):
+        self.path = home / "run" / f"{kind.name}.json"
+        self.exists = self.damaged = self.docker = self.ready = False
+        self.servers = {}
         try:
             content = json.loads(self.path.read_text())
-        except (OSError, ValueError):
-            content = {}
-        self.exists = bool(content)
-        self.docker = content.get("docker", False)
-        self.ready = content.get("ready", False)
-        self.servers = content.get("servers", {})
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, RecursionError):
+            content = None
+        if self._is_record(content, kind):
+            self.exists = True
+            self.docker, self.ready, self.servers = content["docker"], content["ready"], content["servers"]
+        else:
+            self.damaged = True
+
+    @staticmethod
+    def _is_record(content, kind):
+        return (isinstance(content, dict)
+                and isinstance(content.get("docker"), bool) and (bool(kind.compose) or not content["docker"])
+                and isinstance(content.get("ready"), bool)
+                and isinstance(content.get("servers"), dict)
+                and all(isinstance(server, dict) and type(server.get("pid")) is int
+                        and isinstance(server.get("identity", 0), (str, type(None))) for server in content["servers"].values()))
 
     def save(self):
         self.exists = True
@@ -40,7 +57,7 @@ class Record:
 class Lifecycle:
     def __init__(self, kind, home, native):
         self.kind = kind
-        self.record = Record(home, kind.name)
+        self.record = Record(home, kind)
         self.logs = home / "log" / kind.name
         if not self.record.exists:
             self.record.docker = bool(kind.compose) and not native and docker_answers()
@@ -65,7 +82,8 @@ class Lifecycle:
                 self._until(10, self.kind.ready)
                 return "already up"
             except BackendError as error:
-                if not self.record.docker:
+                # A node that was still exiting is missing by now, and is restarted.
+                if not self.record.docker and not self._missing():
                     raise BackendError(f"{error}; if that lasts: scripts/backends down {self.kind.name}, then up") from None
         if self.record.docker:
             self._up_by_compose(say)
@@ -93,6 +111,7 @@ class Lifecycle:
             raise BackendError("runs natively on Linux only; Kafka and ScyllaDB start here once Docker answers")
         self.kind.install(say)
         restart = self.record.ready and self.kind.data.is_dir()
+        patience = 10 if self.record.servers else 0  # the kernel may free the ports of what ends here a little later
         if restart:
             todo = self._missing()
             for node in todo:
@@ -101,7 +120,7 @@ class Lifecycle:
         else:
             todo = self.kind.nodes
             self._discard()
-        check_ports_free([address for node in todo for address in node.listens])
+        check_ports_free([address for node in todo for address in node.listens], patience)
         if not restart:
             self.kind.data.mkdir(parents=True)
             self.record.save()

@@ -51,7 +51,11 @@ def _stat(pid):
 def identity(pid):
     """What tells this process from a later one with the same pid: boot and start time. None if it is dead."""
     fields = _stat(pid)
-    if fields is None or fields[0] in "ZX":
+    if fields is None:
+        return None
+    # The first thread may be gone (a zombie) while others of them still exit, and hold the memory and the sockets.
+    state, threads = fields[0], int(fields[17])
+    if state in "ZX" and threads <= 1:
         return None
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}/{fields[19]}"
@@ -126,17 +130,23 @@ def _owner(inode):
         try:
             if os.readlink(fd) == f"socket:[{inode}]":
                 pid = fd.parts[2]
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                return f"pid {pid} ({command[:120]})"
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+                # One line, whatever the arguments hold.
+                words = "".join(c if c.isprintable() else " " for c in command).split()
+                return f"pid {pid} ({' '.join(words)[:120]})"
         except OSError:
             continue
-    return "a process of another user"
+    return "a process that this user cannot see"
 
 
-def check_ports_free(addresses):
-    """Raises if someone listens on one of the `(ip, port)`."""
-    wanted = set(addresses)
-    for ip, port, inode in _listeners():
-        for wanted_ip, wanted_port in wanted:
-            if port == wanted_port and ip in (None, wanted_ip):
-                raise BackendError(f"port {wanted_ip}:{port} is taken by {_owner(inode)}, which was not started here: stop it first")
+def check_ports_free(addresses, patience=0):
+    """Raises if someone listens on one of the `(ip, port)`, and still does after `patience` seconds."""
+    end = time.monotonic() + patience
+    while True:
+        taken = next(((f"{ip}:{port}", inode) for listener_ip, listener_port, inode in _listeners() for ip, port in addresses
+                      if port == listener_port and listener_ip in (None, ip)), None)
+        if taken is None:
+            return
+        if time.monotonic() >= end:
+            raise BackendError(f"port {taken[0]} is taken by {_owner(taken[1])}, which was not started here: stop it first")
+        time.sleep(0.05)

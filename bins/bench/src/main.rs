@@ -59,7 +59,10 @@ struct NoopArgs {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = match bench::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(status) => return status.into(),
+    };
     let result = match args.command {
         Command::Noop(args) => noop(&args),
         Command::Calibrate => reports::calibrate(),
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
 }
 
 fn noop(args: &NoopArgs) -> anyhow::Result<ExitStatus> {
+    args.run.check().map_err(reports::Usage)?;
     let config = args.run.config(args.run.virtual_clock());
     let version = env!("CARGO_PKG_VERSION");
     let status = match args.stall {

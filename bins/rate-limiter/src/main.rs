@@ -53,7 +53,10 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args: Args = match bench::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(status) => return status.into(),
+    };
     match drive(&args) {
         Ok(status) => status.into(),
         Err(error) => {
@@ -78,6 +81,7 @@ impl std::error::Error for Usage {}
 
 fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
     args.backend.check().map_err(Usage)?;
+    args.run.check().map_err(Usage)?;
     let keys = Keys::new(args.keys, args.distribution).map_err(|error| Usage(error.to_string()))?;
     if args.keys > tally::MOST_KEYS {
         bail!(Usage(format!(

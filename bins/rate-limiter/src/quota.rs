@@ -11,6 +11,9 @@ const CLOSED_LOOP_RATE: f64 = 10_000_000.0;
 /// The part of the grants that flows in during the run.
 const INFLOW: f64 = 0.2;
 
+/// Every algorithm counts a burst of this size.
+const MOST_GRANTS: f64 = 1e9;
+
 /// A window that is longer than a run of ten million decisions, so that a slow machine admits as much.
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -29,7 +32,8 @@ pub(crate) fn admitting_half(
         Amount::Requests(requests) => (requests as f64, requests as f64 / rate),
         Amount::Duration(duration) => (duration.as_secs_f64() * rate, duration.as_secs_f64()),
     };
-    let grants = grants_for_half(&expected(keys, distribution), requests);
+    // More than that cannot be counted exactly, nor be used up.
+    let grants = grants_for_half(&expected(keys, distribution), requests).min(MOST_GRANTS);
     if algorithm.is_windowed() {
         // A run that is longer than a window gets its grants in several.
         let grants = grants * (WINDOW.as_secs_f64() / seconds).min(1.0);

@@ -54,7 +54,11 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("--quota '1/s burst 18446744073709551615'", "cannot be counted"),
         ("--quota '999999937/s burst 99999999999999'", "cannot be counted"),
         ("--requests 0", "at least 1"),
-        ("--requests -1", "unexpected argument"),
+        ("--requests -1", "not a number"),
+        ("--seed -1", "invalid digit"),
+        ("--fail-on rate>=0.9", "add --rate"),
+        ("--virtual-time --rate 10 --drop-late", "cannot be used with"),
+        ("--json same --report same", "two reports cannot both go to same"),
         ("--requests 99999999999999999999", "not a number"),
         ("--requests many", "write it like 1000, 250k or 10M"),
         ("--keys 0", "0 keys"),
@@ -78,6 +82,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         let output = run(args);
         assert_eq!(output.status.code(), Some(2), "{args}: {}", stderr(&output));
         assert!(stderr(&output).contains(why), "{args}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{args}: {}", stderr(&output));
         assert!(output.stdout.is_empty(), "{args}: {}", stdout(&output));
     }
 }
@@ -100,7 +105,7 @@ fn a_run_reports_and_checks_every_admission() {
     assert_eq!(report["summary"]["operations"], 200_000);
     let names: Vec<&str> =
         report["invariants"].as_array().unwrap().iter().map(|i| i["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names.len(), 4, "{names:?}");
     let allowed = report["classes"][0]["count"].as_u64().unwrap();
     let denied = report["classes"][1]["count"].as_u64().unwrap();
     assert_eq!(allowed + denied, 200_000);
@@ -151,6 +156,7 @@ fn a_report_that_cannot_be_written_is_a_failure_that_names_the_file() {
     let output = run("--requests 1k --quiet --json /proc/nowhere/report.json");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("/proc/nowhere/report.json"), "{}", stderr(&output));
+    assert!(stdout(&output).contains("verdict: ok"), "the run is lost");
 }
 
 #[test]
@@ -173,4 +179,21 @@ fn an_interrupted_run_gives_the_partial_report() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
     assert!(text.contains("verdict: interrupted"), "{text}");
     assert!(text.contains("no key was admitted more than its quota"), "{text}");
+}
+
+#[test]
+fn an_interrupt_at_any_moment_is_not_lost() {
+    for delay in [0, 10, 30, 60, 100, 200] {
+        let mut child = command("--duration 1h --keys 1M --quiet").stdout(Stdio::piped()).spawn().unwrap();
+        // The moments differ on each machine; what is asserted holds at all of them.
+        let pid = child.id().to_string();
+        let script = format!("sleep 0.{delay:03}; kill -INT {pid}");
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        let status = child.wait().unwrap();
+        // Before the first line of `main` the signal ends the process, as it does by default.
+        let killed = status.code().is_none() && text.is_empty();
+        assert!(killed || status.code() == Some(130), "after {delay} ms: {status}: {text}");
+    }
 }

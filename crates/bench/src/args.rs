@@ -1,12 +1,13 @@
-use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, io::IsTerminal, time::Duration};
 
-use clap::Args;
+use clap::{Args, Parser};
 use clock::{ManualClock, PreciseClock};
 
 use crate::{
     Amount, Arrivals, BoxError, Config, ExitStatus, Late, Output, Pacing, Plan, Progress, Report, Run, Shape,
     Threshold, Workload, calibrate,
     format::{parse_count, parse_duration},
+    interrupt,
     process::Machine,
     run,
 };
@@ -14,7 +15,7 @@ use crate::{
 /// How to run: flags that every binary has.
 #[expect(clippy::doc_markdown, reason = "shown as help, where backticks would be noise")]
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Run")]
+#[command(next_help_heading = "Run", allow_negative_numbers = true)]
 pub struct RunArgs {
     /// Operations to run, like 250k or 10M
     #[arg(long, value_name = "N", default_value = "10M", value_parser = positive_count)]
@@ -45,10 +46,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "SHAPE", default_value = "flat", requires = "rate")]
     pub rate_shape: Shape,
     /// Drop operations that cannot start within 1 ms of when they are due, instead of queueing them
-    #[arg(long, requires = "rate")]
+    #[arg(long, requires = "rate", conflicts_with = "virtual_time")]
     pub drop_late: bool,
     /// Exit with 5 unless this share of the operations started within 10 ms of when they were due
-    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "0.99", value_parser = share, requires = "rate")]
+    #[arg(long, value_name = "SHARE", num_args = 0..=1, default_missing_value = "0.99", value_parser = share, requires = "rate", conflicts_with = "virtual_time")]
     pub hold_rate: Option<f64>,
     /// Run one operation after the other on a simulated clock, at --rate or 10M a second: the same
     /// seed gives the same outcomes
@@ -65,6 +66,27 @@ pub struct RunArgs {
     pub output: Output,
 }
 
+/// Reads the flags of a binary, which end it with one line when they make no sense.
+///
+/// # Errors
+///
+/// The status to end with: ok after `--help` and `--version`.
+pub fn parse<A: Parser>(arguments: impl IntoIterator<Item = OsString>) -> Result<A, ExitStatus> {
+    A::try_parse_from(arguments).map_err(|error| {
+        if !error.use_stderr() {
+            // A closed pipe is a clean end.
+            let _ = error.print();
+            return ExitStatus::Ok;
+        }
+        let text = error.to_string();
+        let what =
+            text.split("\n\nUsage:").next().unwrap_or(&text).split("\n\nFor more").next().unwrap_or(&text);
+        let line: Vec<&str> = what.split_whitespace().collect();
+        crate::complain(&format!("{}; see --help", line.join(" ")));
+        ExitStatus::Usage
+    })
+}
+
 /// In virtual time without a rate.
 const VIRTUAL_RATE: f64 = 10_000_000.0;
 
@@ -75,9 +97,22 @@ impl RunArgs {
         self.virtual_time.then(ManualClock::new)
     }
 
+    /// Says what makes no sense together.
+    ///
+    /// # Errors
+    ///
+    /// One line for the user.
+    pub fn check(&self) -> Result<(), String> {
+        if self.fail_on.iter().any(Threshold::is_rate) && (self.rate.is_none() || self.virtual_time) {
+            return Err("--fail-on rate: only an open loop has a rate to hold; add --rate".to_owned());
+        }
+        self.output.check()
+    }
+
     /// How to run; `virtual_clock` is that of [`RunArgs::virtual_clock`].
     #[must_use]
     pub fn config(&self, virtual_clock: Option<ManualClock>) -> Config {
+        interrupt::listen();
         let plan = |rate| Plan { rate, arrivals: self.arrivals, shape: self.rate_shape };
         let late = if self.drop_late { Late::Drop } else { Late::Queue };
         let pacing = match (virtual_clock, self.rate) {

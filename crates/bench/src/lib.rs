@@ -8,6 +8,7 @@ mod exit;
 pub mod format;
 pub mod hgrm;
 pub mod html;
+mod interrupt;
 mod keys;
 mod output;
 mod plan;
@@ -22,7 +23,7 @@ mod threshold;
 mod workload;
 mod zipf;
 
-pub use args::RunArgs;
+pub use args::{RunArgs, parse};
 pub use config::{Amount, Config, Late, Pacing, Progress};
 pub use exit::ExitStatus;
 pub use keys::{KeyDistribution, Keys, KeysError};

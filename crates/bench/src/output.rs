@@ -30,6 +30,15 @@ impl Output {
         self.json.is_some() || self.report.is_some() || self.hgrm.is_some()
     }
 
+    /// Says when two reports would go to one file.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let paths: Vec<&PathBuf> = [&self.json, &self.report, &self.hgrm].into_iter().flatten().collect();
+        match paths.iter().enumerate().find(|(place, path)| paths[..*place].contains(path)) {
+            Some((_, path)) => Err(format!("two reports cannot both go to {}", path.display())),
+            None => Ok(()),
+        }
+    }
+
     /// Prints the report, and writes it wherever it was asked for.
     ///
     /// A reader that closes its end early (`| head`) is not an error.
@@ -38,7 +47,8 @@ impl Output {
     ///
     /// When a file cannot be written; the error names it.
     pub fn write(&self, report: &Report, run: &Run) -> Result<(), BoxError> {
-        // Written first: whoever waits for the text finds the files there.
+        // First of all: a file that cannot be written does not lose the run.
+        print(&format!("{report}\n"))?;
         if let Some(path) = &self.json {
             write_file(path, |out| Ok(serde_json::to_writer_pretty(out, report)?))?;
         }
@@ -49,7 +59,6 @@ impl Output {
             let latency = run.records.response().unwrap_or_else(|| run.records.service());
             write_file(path, |out| write_hgrm(out, &latency, NANOS_PER_MICRO))?;
         }
-        print(&format!("{report}\n"))?;
         Ok(())
     }
 }

@@ -117,6 +117,11 @@ impl Recorder {
         }
     }
 
+    /// Whether there are records that were not taken.
+    pub(crate) fn any_left(&self) -> bool {
+        self.shards.iter().any(|shard| shard.lock().records.count() > 0)
+    }
+
     fn shard(&self, worker: usize) -> MutexGuard<'_, Shard> {
         self.shards[worker % self.shards.len()].lock()
     }

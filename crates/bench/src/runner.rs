@@ -14,7 +14,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::{
-    Amount, BoxError, Config, ExitStatus, Invariant, Pacing, RunFacts, Sample, Series, Workload,
+    Amount, BoxError, Config, Invariant, Pacing, RunFacts, Sample, Series, Workload, interrupt,
     recorder::{Record, Recorder, Records, Totals},
     sampler::Sampler,
 };
@@ -51,13 +51,15 @@ impl Run {
 
 /// Runs `workload` on a tokio runtime of its own, until it is done or Ctrl-C is pressed.
 ///
-/// After Ctrl-C, operations under way get two seconds to end; a second Ctrl-C ends the process.
+/// After Ctrl-C, operations under way get two seconds to end; a second Ctrl-C ends the process. A run that
+/// begins after a Ctrl-C ends at once.
 ///
 /// # Errors
 ///
 /// When the runtime cannot be started, a worker cannot be prepared, or a worker panics.
 pub fn run<W: Workload>(workload: W, config: &Config) -> Result<Run, BoxError> {
     let threads = thread::available_parallelism().map_or(1, Into::into).min(config.concurrency.max(1));
+    interrupt::listen();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let result = runtime.block_on(run_in_runtime(Arc::new(workload), config));
     // A driver's task that hangs must not hold up the report.
@@ -68,6 +70,9 @@ pub fn run<W: Workload>(workload: W, config: &Config) -> Result<Run, BoxError> {
 async fn run_in_runtime<W: Workload>(workload: Arc<W>, config: &Config) -> Result<Run, BoxError> {
     let mut workers = Vec::with_capacity(config.concurrency);
     for id in 0..config.concurrency {
+        if interrupt::is_set() {
+            break;
+        }
         workers.push(workload.worker(id).await?);
     }
     let start = config.clock.now();
@@ -80,6 +85,7 @@ async fn run_in_runtime<W: Workload>(workload: Arc<W>, config: &Config) -> Resul
         operations += outcome.totals.operations;
         workers = done;
     }
+    interrupted |= interrupt::is_set();
     let amount = if interrupted { Amount::Requests(0) } else { config.amount };
     let cpu_before = crate::process::cpu_seconds();
     let phase = Phase::new(&workload, config, amount, 0);
@@ -111,6 +117,8 @@ struct Phase<W> {
     stop: AtomicBool,
     stopped: Notify,
     digest: Option<Mutex<u64>>,
+    /// Operations that an open loop's plan made due.
+    due: AtomicU64,
 }
 
 impl<W: Workload> Phase<W> {
@@ -132,6 +140,7 @@ impl<W: Workload> Phase<W> {
             stop: AtomicBool::new(false),
             stopped: Notify::new(),
             digest: config.digest.then(|| Mutex::new(0)),
+            due: AtomicU64::new(0),
         })
     }
 
@@ -158,7 +167,7 @@ impl<W: Workload> Phase<W> {
         let elapsed = self.clock.now().since(start);
         let sampler = sampling.finish();
         if planned.is_none() && matches!(config.pacing, Pacing::Open { .. }) {
-            planned = Some(self.next.load(Ordering::Relaxed) - first);
+            planned = Some(self.due.load(Ordering::Relaxed));
         }
         let run = Run {
             totals: sampler.totals,
@@ -180,18 +189,16 @@ impl<W: Workload> Phase<W> {
         const GRACE: Duration = Duration::from_secs(2);
         let mut workers = Vec::with_capacity(tasks.len());
         let mut interrupted = false;
-        let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
         loop {
             tokio::select! {
                 joined = tasks.join_next() => match joined {
                     None => return Ok((workers, interrupted)),
                     Some(worker) => workers.push(worker?),
                 },
-                _ = &mut interrupt, if !interrupted => {
+                () = interrupt::wait(), if !interrupted => {
                     interrupted = true;
                     self.stop();
                 }
-                _ = tokio::signal::ctrl_c(), if interrupted => exit_at_once(),
                 () = tokio::time::sleep(GRACE), if interrupted => {
                     tasks.shutdown().await;
                     return Ok((workers, true));
@@ -239,11 +246,6 @@ impl<W: Workload> Phase<W> {
             *digest = digest.wrapping_add(hasher.finish());
         }
     }
-}
-
-#[expect(clippy::exit, reason = "the second Ctrl-C: the user no longer wants the report")]
-fn exit_at_once() -> ! {
-    std::process::exit(i32::from(ExitStatus::Interrupted.code()))
 }
 
 /// The thread that samples the recorder and shows progress.

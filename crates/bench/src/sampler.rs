@@ -129,7 +129,10 @@ impl Sampler {
     pub(crate) fn finish(&mut self, recorder: &Recorder) {
         let now = self.clock.now();
         self.end_step(now, recorder.totals());
-        self.end_interval(now, recorder);
+        // A moment after the last interval in which nothing ended is not a pause.
+        if self.timeline.is_empty() || recorder.any_left() {
+            self.end_interval(now, recorder);
+        }
     }
 
     /// What happened since this was last asked for.

@@ -58,6 +58,11 @@ impl Threshold {
         }
     }
 
+    /// Whether it is about the plan of an open loop.
+    pub(crate) fn is_rate(&self) -> bool {
+        self.metric == Metric::Rate
+    }
+
     fn found(&self, report: &Report) -> Option<f64> {
         match self.metric {
             Metric::Quantile(quantile) => Some(report.latency()?.at(quantile)? as f64),

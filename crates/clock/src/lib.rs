@@ -34,7 +34,7 @@ use std::{fmt, sync::Arc};
 /// A source of time.
 ///
 /// Two readings of one clock may be compared; readings of different clocks may not, since each has an
-/// origin of its own. The real clocks never go backwards; [`ManualClock`] does when a test sets it
+/// origin of its own; but all [`PreciseClock`]s and [`CoarseClock`]s of a process share one. The real clocks never go backwards; [`ManualClock`] does when a test sets it
 /// back, and rules must survive that.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The time now.

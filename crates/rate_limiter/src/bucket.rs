@@ -9,7 +9,7 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use crate::{Decision, Quota, QuotaError};
+use crate::{Decision, Quota, QuotaError, rule::LATEST};
 
 /// Whole numbers up to here are exact in a Lua number (IEEE 754 double precision).
 const EXACT: u64 = 1 << 53;
@@ -59,17 +59,22 @@ impl Bucket {
         let micros = u64::try_from(quota.period().as_micros()).map_err(|_| QuotaError::Period)?;
         let divisor = gcd(quota.tokens(), micros);
         let (inflow, exact_scale) = (quota.tokens() / divisor, micros / divisor);
-        let largest_scale = (EXACT / quota.burst()).max(1);
-        let tick = exact_scale.div_ceil(largest_scale);
-        let scale = (exact_scale + tick / 2) / tick;
+        // The largest scale whose full bucket, and a tick's inflow above it, stay below 2^53.
+        let largest_scale = EXACT.saturating_sub(inflow) / quota.burst();
+        let rounded = |tick: u64| (exact_scale + tick / 2) / tick;
+        let mut tick = exact_scale.div_ceil(largest_scale.max(1));
+        if rounded(tick) > largest_scale {
+            tick += 1;
+        }
+        let scale = rounded(tick);
         let deviation = u128::from((scale * tick).abs_diff(exact_scale));
-        let capacity = quota.burst().checked_mul(scale).filter(|units| *units <= EXACT);
+        let capacity = quota.burst().checked_mul(scale).filter(|_| scale <= largest_scale);
         let parts = (NonZeroU64::new(scale), NonZeroU64::new(inflow), NonZeroU64::new(tick), capacity);
         let (Some(scale), Some(inflow), Some(tick), Some(capacity)) = parts else {
             return Err(QuotaError::Uncountable);
         };
         let micros_to_fill = u128::from(capacity.div_ceil(inflow.get())) * u128::from(tick.get());
-        let exact = deviation * 1_000_000 <= u128::from(exact_scale) && inflow.get() <= EXACT - capacity;
+        let exact = deviation * 1_000_000 <= u128::from(exact_scale);
         if !exact || micros_to_fill > LONGEST_FILL {
             return Err(QuotaError::Uncountable);
         }
@@ -80,6 +85,7 @@ impl Bucket {
     /// Looks at the bucket at `now`, in microseconds, and mends a state from before the clock was set back.
     #[inline]
     pub(crate) fn look(&self, state: &mut BucketState, now: u64) -> Look<'_> {
+        let now = now.min(LATEST);
         let tick = self.ticks(now);
         let whole =
             if self.tick.get() == 1 { state.whole_at } else { state.whole_at.div_ceil(self.tick.get()) };
@@ -192,7 +198,7 @@ impl WordBucket {
     #[inline]
     pub(crate) fn take(&self, word: u64, now: u64, cost: u32) -> (u64, Decision) {
         let bucket = &self.0;
-        let cost = u64::from(cost);
+        let (now, cost) = (now.min(LATEST), u64::from(cost));
         if cost > bucket.burst {
             return (word, Decision::NeverFits { burst: bucket.burst });
         }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::{Decision, Quota, QuotaError, Rule, State};
+use crate::{Decision, Quota, QuotaError, Rule, State, rule::LATEST};
 
 /// A [`Quota`] enforced in fixed windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ impl FixedWindow {
 
     /// The state at `now`: that of the window which `now` is in.
     fn current(&self, state: WindowState, now: u64) -> WindowState {
+        debug_assert!(now <= LATEST, "the callers see to it");
         let end = now - now % self.period + self.period;
         if now < state.end {
             // The same window; or a later one, because a thread with a later reading came first. Further
@@ -51,7 +52,7 @@ impl FixedWindow {
     }
 
     fn decide(&self, state: &mut WindowState, now: u64, cost: u32) -> Decision {
-        let cost = u64::from(cost);
+        let (now, cost) = (now.min(LATEST), u64::from(cost));
         if cost > self.tokens {
             return Decision::NeverFits { burst: self.tokens };
         }
@@ -80,15 +81,19 @@ impl Rule for FixedWindow {
     }
 
     fn available(&self, state: &WindowState, now: u64) -> u64 {
-        self.tokens.saturating_sub(self.current(*state, now).taken)
+        self.tokens.saturating_sub(self.current(*state, now.min(LATEST)).taken)
     }
 
     fn refund(&self, state: &mut WindowState, now: u64, taken_at: u64, cost: u32) {
-        let current = self.current(*state, now);
+        let current = self.current(*state, now.min(LATEST));
         // What was taken in an earlier window is forgotten already.
-        if taken_at + self.period >= current.end {
+        if taken_at.saturating_add(self.period) >= current.end {
             *state = WindowState { taken: current.taken.saturating_sub(u64::from(cost)), ..current };
         }
+    }
+
+    fn mend(&self, state: &mut WindowState, now: u64) {
+        *state = self.current(*state, now.min(LATEST));
     }
 }
 

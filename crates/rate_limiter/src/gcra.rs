@@ -46,4 +46,8 @@ impl Rule for Gcra {
     fn refund(&self, state: &mut BucketState, now: u64, taken_at: u64, cost: u32) {
         self.0.refund(state, now, taken_at, cost);
     }
+
+    fn mend(&self, state: &mut BucketState, now: u64) {
+        self.0.mend(state, now);
+    }
 }

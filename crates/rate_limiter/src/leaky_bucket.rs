@@ -65,6 +65,10 @@ impl Rule for LeakyBucketMeter {
     fn refund(&self, state: &mut BucketState, now: u64, taken_at: u64, cost: u32) {
         self.0.refund(state, now, taken_at, cost);
     }
+
+    fn mend(&self, state: &mut BucketState, now: u64) {
+        self.0.mend(state, now);
+    }
 }
 
 impl Rule for LeakyBucketQueue {
@@ -96,5 +100,9 @@ impl Rule for LeakyBucketQueue {
 
     fn refund(&self, state: &mut BucketState, now: u64, _taken_at: u64, cost: u32) {
         *state = self.0.look(state, now).give(u64::from(cost));
+    }
+
+    fn mend(&self, state: &mut BucketState, now: u64) {
+        self.0.look(state, now);
     }
 }

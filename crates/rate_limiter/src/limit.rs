@@ -244,6 +244,12 @@ impl Part {
     fn refund(&self, state: &mut AnyState, now: u64, taken_at: u64, cost: u32) {
         with_state!(self, state, |rule, own| rule.refund(own, now, taken_at, cost));
     }
+
+    fn mend(&self, state: &mut AnyState, now: u64) {
+        if state.is_of(&self.rule) {
+            with_state!(self, state, |rule, own| rule.mend(own, now));
+        }
+    }
 }
 
 impl Rule for Limit {
@@ -288,6 +294,18 @@ impl Rule for Limit {
                     part.refund(state, now, taken_at, cost);
                 }
             }
+        }
+    }
+
+    fn mend(&self, state: &mut LimitState, now: u64) {
+        match (&self.0, &mut state.0) {
+            (Parts::One(part), state) => part.mend(state, now),
+            (Parts::All(parts), AnyState::All(states)) if states.len() == parts.len() => {
+                for (part, state) in parts.iter().zip(states) {
+                    part.mend(state, now);
+                }
+            }
+            (Parts::All(_), _) => {}
         }
     }
 }
@@ -355,6 +373,21 @@ impl AnyState {
         match self {
             Self::All(states) => states,
             _ => unreachable!("just made so"),
+        }
+    }
+
+    /// Whether it is the kind of state that `rule` keeps.
+    const fn is_of(&self, rule: &AnyRule) -> bool {
+        match rule {
+            AnyRule::TokenBucket(_)
+            | AnyRule::Gcra(_)
+            | AnyRule::LeakyBucket(_)
+            | AnyRule::LeakyBucketQueue(_) => {
+                matches!(self, Self::Bucket(_))
+            }
+            AnyRule::FixedWindow(_) => matches!(self, Self::Window(_)),
+            AnyRule::SlidingWindowCounter(_) => matches!(self, Self::Counter(_)),
+            AnyRule::SlidingWindowLog(_) => matches!(self, Self::Log(_)),
         }
     }
 

@@ -107,10 +107,10 @@ impl<C: Clock> MemoryBuilder<C> {
     ///
     /// # Errors
     ///
-    /// `Config` when `max_keys` is zero or above 2^40.
+    /// `Config` when `max_keys` is zero or above 2^30.
     pub fn build<K: Hash + Eq, R: Rule>(self) -> Result<Memory<K, R, C>> {
-        if self.max_keys == 0 || self.max_keys > 1 << 40 {
-            let message = format!("max_keys is {}; it must be from 1 to 2^40", self.max_keys);
+        if self.max_keys == 0 || self.max_keys > 1 << 30 {
+            let message = format!("max_keys is {}; it must be from 1 to 2^30", self.max_keys);
             return Err(Error::new(ErrorKind::Config, BACKEND, "build", message));
         }
         Ok(self.build_checked())

@@ -185,7 +185,8 @@ pub enum QuotaError {
     Empty,
     /// The burst is not the tokens of a period, which is the only burst that a window has.
     BurstInWindow,
-    /// Rate and burst together cannot be counted within 1 ppm in integers below 2^53.
+    /// Rate and burst together cannot be counted within 1 ppm in integers below 2^53, or a whole burst takes
+    /// more than 146,000 years to flow in.
     Uncountable,
 }
 
@@ -199,7 +200,7 @@ impl fmt::Display for QuotaError {
             Self::Empty => "a limit needs at least one quota",
             Self::BurstInWindow => "a window admits all tokens of a period at once; leave the burst out",
             Self::Uncountable => {
-                "rate and burst together cannot be counted exactly; use a smaller burst or a simpler rate"
+                "rate and burst together cannot be counted: within 1 ppm below 2^53, and flow in within 146,000 years; use a smaller burst or a simpler rate"
             }
         })
     }

@@ -2,9 +2,13 @@ use std::fmt;
 
 use crate::Decision;
 
+/// The latest time that rules tell from later ones, in microseconds: 1,141 years, and whatever 64 bits of
+/// nanoseconds can say.
+pub(crate) const LATEST: u64 = (1 << 55) - 1;
+
 /// A rule that decides: a pure function of the state of a key, the time and the cost.
 ///
-/// Times are whole microseconds on the clock of the store, costs are tokens and at least 1. Rules neither
+/// Times are whole microseconds on the clock of the store, up to 2^55; costs are tokens and at least 1. Rules neither
 /// read a clock nor wait.
 pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// What is remembered of a key. The default is a key that was never asked for.
@@ -22,6 +26,10 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// Gives back `cost` tokens that were taken at `taken_at`. Whatever has flowed back by itself
     /// meanwhile is not given twice.
     fn refund(&self, state: &mut Self::State, now: u64, taken_at: u64, cost: u32);
+
+    /// Makes a state from before the clock was set back, which would not be fresh for as long as it was
+    /// set back, one of `now`.
+    fn mend(&self, state: &mut Self::State, now: u64);
 }
 
 /// What a rule remembers of a key.

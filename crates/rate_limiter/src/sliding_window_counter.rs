@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::{Decision, Quota, QuotaError, Rule, State};
+use crate::{Decision, Quota, QuotaError, Rule, State, rule::LATEST};
 
 /// A [`Quota`] enforced by a sliding window counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ impl SlidingWindowCounter {
 
     /// The state at `now`: that of the window which `now` is in, and the one before.
     fn current(&self, state: CounterState, now: u64) -> CounterState {
+        debug_assert!(now <= LATEST, "the callers see to it");
         let period = self.period_micros();
         let end = now - now % period + period;
         let period_log2 = (u64::BITS - (period - 1).leading_zeros()) as u8;
@@ -91,7 +92,7 @@ impl SlidingWindowCounter {
     }
 
     fn decide(&self, state: &mut CounterState, now: u64, cost: u32) -> Decision {
-        let wanted = u64::from(cost);
+        let (now, wanted) = (now.min(LATEST), u64::from(cost));
         if wanted > self.tokens {
             return Decision::NeverFits { burst: self.tokens };
         }
@@ -138,19 +139,24 @@ impl Rule for SlidingWindowCounter {
     }
 
     fn available(&self, state: &CounterState, now: u64) -> u64 {
+        let now = now.min(LATEST);
         let weighted = self.weighted(self.current(*state, now), now);
         (self.tokens * self.period).saturating_sub(weighted) / self.period
     }
 
     fn refund(&self, state: &mut CounterState, now: u64, taken_at: u64, cost: u32) {
-        let mut current = self.current(*state, now);
+        let mut current = self.current(*state, now.min(LATEST));
         let start = current.end - self.period_micros();
         if taken_at >= start {
             current.taken = current.taken.saturating_sub(cost);
-        } else if taken_at + self.period_micros() >= start {
+        } else if taken_at.saturating_add(self.period_micros()) >= start {
             current.before = current.before.saturating_sub(cost);
         }
         *state = current;
+    }
+
+    fn mend(&self, state: &mut CounterState, now: u64) {
+        *state = self.current(*state, now.min(LATEST));
     }
 }
 

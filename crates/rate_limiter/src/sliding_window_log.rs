@@ -8,7 +8,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{Decision, Quota, QuotaError, Rule, State};
+use crate::{Decision, Quota, QuotaError, Rule, State, rule::LATEST};
 
 /// A [`Quota`] enforced by a sliding window log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl SlidingWindowLog {
     }
 
     /// After the clock was set back, what was taken counts from now on.
-    fn mend(&self, state: &mut LogState, now: u64) {
+    fn set_back(&self, state: &mut LogState, now: u64) {
         if state.entries.back().is_some_and(|entry| entry.at() > now + self.period) {
             for entry in &mut state.entries {
                 *entry = Entry::new(entry.at().min(now), entry.cost());
@@ -129,11 +129,11 @@ impl Rule for SlidingWindowLog {
     type State = LogState;
 
     fn take(&self, state: &mut LogState, now: u64, cost: u32) -> Decision {
-        let wanted = u64::from(cost);
+        let (now, wanted) = (now.min(LATEST), u64::from(cost));
         if wanted > self.tokens {
             return Decision::NeverFits { burst: self.tokens };
         }
-        self.mend(state, now);
+        self.set_back(state, now);
         self.forget_old(state, now);
         if state.taken + wanted > self.tokens {
             return self.refuse(state, state.taken, now, wanted);
@@ -148,7 +148,7 @@ impl Rule for SlidingWindowLog {
     }
 
     fn peek(&self, state: &LogState, now: u64, cost: u32) -> Decision {
-        let wanted = u64::from(cost);
+        let (now, wanted) = (now.min(LATEST), u64::from(cost));
         if wanted > self.tokens {
             return Decision::NeverFits { burst: self.tokens };
         }
@@ -160,7 +160,7 @@ impl Rule for SlidingWindowLog {
     }
 
     fn available(&self, state: &LogState, now: u64) -> u64 {
-        self.tokens.saturating_sub(self.covered(state, now))
+        self.tokens.saturating_sub(self.covered(state, now.min(LATEST)))
     }
 
     fn refund(&self, state: &mut LogState, _now: u64, taken_at: u64, cost: u32) {
@@ -177,6 +177,10 @@ impl Rule for SlidingWindowLog {
                 state.entries.remove(place);
             }
         }
+    }
+
+    fn mend(&self, state: &mut LogState, now: u64) {
+        self.set_back(state, now.min(LATEST));
     }
 }
 

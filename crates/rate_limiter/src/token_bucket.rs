@@ -59,6 +59,10 @@ impl Rule for TokenBucket {
     fn refund(&self, state: &mut BucketState, now: u64, _taken_at: u64, cost: u32) {
         *state = self.0.look(state, now).give(u64::from(cost));
     }
+
+    fn mend(&self, state: &mut BucketState, now: u64) {
+        self.0.look(state, now);
+    }
 }
 
 impl State for BucketState {

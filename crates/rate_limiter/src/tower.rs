@@ -75,7 +75,7 @@
 //! # What is awaited
 //!
 //! In memory nothing: the future is that of the service and two header values, without a box. Over another
-//! [`Store`](crate::Store) there is one box for each request. A leaky bucket as a queue says when an admitted
+//! [`Store`] there is one box for each request. A leaky bucket as a queue says when an admitted
 //! request may go ahead; the service is called after that delay, by the timer of tokio, in a box as well.
 //!
 //! `poll_ready` is the service's. A token is taken in `call`, never for a service that is not ready; where a
@@ -100,8 +100,9 @@ pub use self::{
     decide::{Decide, Limited, OverStore},
     denial::{Denial, OnDenied, ProblemJson},
     fields::QuotaUnit,
+    future::ResponseFuture,
     key::{KeyFn, WithCost, WithTier},
-    service::{RateLimit, ResponseFuture},
+    service::RateLimit,
 };
 use self::{counts::Counters, fields::Policies};
 use crate::{Limit, Memory, RateLimiter, Store};
@@ -114,6 +115,7 @@ mod decide;
 mod denial;
 mod fields;
 mod forwarded;
+mod future;
 mod key;
 mod service;
 
@@ -140,6 +142,17 @@ pub enum OnStoreError {
     Deny,
 }
 
+/// Which responses have the fields `RateLimit-Policy` and `RateLimit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SendFields {
+    /// All of them.
+    #[default]
+    Always,
+    /// Those that the layer makes itself, refusing a request. Writing both into a response takes several times
+    /// as long as everything else that the layer does.
+    WhenRefused,
+}
+
 /// Puts a [`RateLimit`] before a service. Clones share all state.
 pub struct RateLimitLayer<L, F, R = ProblemJson> {
     shared: Arc<Shared<L, F, R>>,
@@ -153,6 +166,7 @@ pub(crate) struct Shared<L, F, R> {
     on_denied: R,
     on_no_key: OnNoKey,
     on_store_error: OnStoreError,
+    send_fields: SendFields,
     counts: Counters,
 }
 
@@ -221,6 +235,7 @@ impl<L: fmt::Debug, F, R> fmt::Debug for Shared<L, F, R> {
             .field("tiers", &self.tiers)
             .field("on_no_key", &self.on_no_key)
             .field("on_store_error", &self.on_store_error)
+            .field("send_fields", &self.send_fields)
             .field("counts", &self.counts)
             .finish_non_exhaustive()
     }

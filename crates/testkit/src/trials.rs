@@ -13,7 +13,7 @@ use crate::{Backend, wait};
 ///
 /// This is the whole of a pattern's `tests/conformance.rs`, with `harness = false` in its manifest:
 ///
-/// ```
+/// ```no_run
 /// # mod conformance {
 /// #     // Stands for the public module of a pattern crate, whose `run` takes its store and is async.
 /// #     pub struct Case { pub name: &'static str, pub needs: fn(&Capability) -> Result<(), &'static str>, pub run: fn(&str) }

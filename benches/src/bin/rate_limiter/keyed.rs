@@ -159,7 +159,8 @@ where
 /// It is not shared as it comes: a lock is the least that a service needs.
 fn throttlecrab<K: Key>(amount: Amount) -> Subject<K> {
     let limiter = Mutex::new(Throttlecrab::new(PeriodicStore::with_capacity(2 * KEYS as usize)));
-    let (burst, tokens) = (i64::from(amount.burst), i64::from(amount.tokens));
+    // Where the burst is one, it forgets a key at once and denies nothing.
+    let (burst, tokens) = (i64::from(amount.burst.max(2)), i64::from(amount.tokens));
     let period = i64::try_from(amount.period.as_secs()).unwrap_or(i64::MAX);
     Subject::new("throttlecrab", Role::Other, move |key: &K| {
         #[expect(clippy::disallowed_methods, reason = "the time that this peer asks for")]

@@ -101,6 +101,10 @@ async fn run<W: Workload>(
         if phase.is_stopped() {
             break;
         }
+        if phase.clock.now().since(start).as_nanos() >= u128::from(arrivals.limit) {
+            // The time is over: what was due and did not start never will.
+            break;
+        }
         let Some((index, due)) = arrivals.take() else { break };
         phase.next.fetch_max(index + 1, Ordering::Relaxed);
         let due = start + Duration::from_nanos(due);
@@ -139,11 +143,20 @@ fn pace<W: Workload>(
 ) {
     let count = phase.end - first;
     let due_times = plan.schedule(seed).take_while(|due| *due < arrivals.limit);
-    for (due, _) in due_times.zip(0..count) {
+    for (due, place) in due_times.zip(1..=count) {
         if !wait_until(phase, start + Duration::from_nanos(due), plan.rate) {
             break;
         }
+        phase.due.store(place, Ordering::Relaxed);
         arrivals.due.add_permits(1);
+        let behind =
+            place % 1_024 == 0 && phase.clock.now().since(start).as_nanos() >= u128::from(arrivals.limit);
+        if behind {
+            // More is due than can even be counted: the plan says how much.
+            let planned = plan.rate * Duration::from_nanos(arrivals.limit).as_secs_f64();
+            phase.due.store(place.max(planned as u64), Ordering::Relaxed);
+            break;
+        }
     }
     arrivals.due.add_permits(workers);
 }

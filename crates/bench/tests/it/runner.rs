@@ -161,6 +161,27 @@ fn a_stall_shows_in_every_operation_that_it_held_up() {
     assert_eq!(report.judge(&[Threshold::rate_held(0.5)]), ExitStatus::Ok);
 }
 
+/// A closed loop times each operation by itself: one stall is one slow operation.
+#[test]
+fn a_stall_in_a_closed_loop_is_one_slow_operation() {
+    let workload = Draw { stall: Some(50_000), ..Draw::new() };
+    let report = report(workload, &Config { concurrency: 1, digest: false, ..config() });
+    let service = report.service.as_ref().unwrap();
+    assert!(service.max_ns >= 990_000_000, "{}", service.max_ns);
+    assert!(service.at(0.9999).unwrap() < 500_000_000, "{}", service.at(0.9999).unwrap());
+    assert!(service.at(0.5).unwrap() < 100_000, "{}", service.at(0.5).unwrap());
+}
+
+#[test]
+fn a_plan_that_cannot_be_kept_ends_in_time_and_says_so() {
+    let amount = Amount::Duration(Duration::from_millis(300));
+    let config = Config { pacing: open(900e6, Late::Queue), amount, digest: false, ..config() };
+    let summary = report(Draw::new(), &config).summary;
+    assert!(summary.elapsed_s < 10.0, "{} s", summary.elapsed_s);
+    assert!(summary.planned.unwrap() >= 260_000_000, "{:?}", summary.planned);
+    assert!(summary.operations < summary.planned.unwrap());
+}
+
 #[test]
 fn late_operations_are_dropped_and_counted_when_asked() {
     let workload = Draw { stall: Some(500), ..Draw::new() };

@@ -34,6 +34,8 @@ pub(super) struct Shard<K, R: Rule> {
     room: usize,
     /// A sweep before then would free nothing: microseconds.
     none_fresh_until: u64,
+    /// The latest time at which a new key came: microseconds.
+    latest: u64,
     allowed: u64,
     denied: u64,
     crowded_out: u64,
@@ -51,6 +53,7 @@ impl<K: Hash + Eq, R: Rule> Shard<K, R> {
             slots: HashTable::new(),
             room,
             none_fresh_until: 0,
+            latest: 0,
             allowed: 0,
             denied: 0,
             crowded_out: 0,
@@ -85,7 +88,12 @@ impl<K: Hash + Eq, R: Rule> Shard<K, R> {
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let decision = match self.slots.find_mut(hash, |slot| slot.key.borrow() == key) {
-            Some(slot) => rule.take(&mut slot.state, now, cost),
+            Some(slot) => {
+                let decision = rule.take(&mut slot.state, now, cost);
+                // It may be whole earlier than the last sweep knew: under another quota, for example.
+                self.none_fresh_until = self.none_fresh_until.min(slot.state.fresh_at());
+                decision
+            }
             None => self.take_as_new(hash, key, rule, now, cost, hasher, overflow),
         };
         if decision.is_allowed() {
@@ -164,13 +172,16 @@ impl<K: Hash + Eq, R: Rule> Shard<K, R> {
             return decision;
         }
         if self.slots.len() >= self.room {
-            self.sweep(now);
+            self.sweep(rule, now);
         }
+        self.latest = now;
         if self.slots.len() >= self.room {
             self.crowded_out += 1;
             return match overflow {
                 Some(shared) => rule.take(&mut shared.lock(), now, cost),
-                None => Decision::Denied { retry_after: Duration::from_micros(self.none_fresh_until - now) },
+                None => Decision::Denied {
+                    retry_after: Duration::from_micros(self.none_fresh_until.saturating_sub(now)),
+                },
             };
         }
         self.slots.insert_unique(hash, Slot { key: key.to_owned(), state }, |slot| {
@@ -180,13 +191,19 @@ impl<K: Hash + Eq, R: Rule> Shard<K, R> {
     }
 
     /// Forgets the keys whose quota is whole again.
-    fn sweep(&mut self, now: u64) {
-        if now < self.none_fresh_until {
+    fn sweep(&mut self, rule: &R, now: u64) {
+        /// Threads overtake each other by less.
+        const SET_BACK: u64 = 1_000_000;
+        let set_back = self.latest > now.saturating_add(SET_BACK);
+        if now < self.none_fresh_until && !set_back {
             return;
         }
         let before = self.slots.len();
         let mut next = u64::MAX;
         self.slots.retain(|slot| {
+            if set_back {
+                rule.mend(&mut slot.state, now);
+            }
             let fresh_at = slot.state.fresh_at();
             if fresh_at > now {
                 next = next.min(fresh_at);

@@ -4,7 +4,7 @@ use backends::{Error, ErrorKind, Result};
 use http::Request;
 
 use super::{
-    Counters, OnNoKey, OnStoreError, RateLimitLayer, Shared, Tier,
+    Counters, OnNoKey, OnStoreError, RateLimitLayer, SendFields, Shared, Tier,
     decide::Limited,
     denial::ProblemJson,
     fields::{Policies, QuotaUnit, check_name},
@@ -21,6 +21,7 @@ pub struct RateLimitBuilder<L, F, R = ProblemJson> {
     unit: QuotaUnit,
     on_no_key: OnNoKey,
     on_store_error: OnStoreError,
+    send_fields: SendFields,
 }
 
 impl<L: Limited, F> RateLimitBuilder<L, F> {
@@ -32,6 +33,7 @@ impl<L: Limited, F> RateLimitBuilder<L, F> {
             unit: QuotaUnit::Requests,
             on_no_key: OnNoKey::default(),
             on_store_error: OnStoreError::default(),
+            send_fields: SendFields::default(),
         }
     }
 }
@@ -87,10 +89,15 @@ impl<L: Limited, F, R> RateLimitBuilder<L, F, R> {
         Self { on_store_error, ..self }
     }
 
+    /// Sends the fields with these responses.
+    pub fn send_fields(self, send_fields: SendFields) -> Self {
+        Self { send_fields, ..self }
+    }
+
     /// Makes the responses to requests that do not reach the service: problem details unless said otherwise.
     pub fn on_denied<N>(self, on_denied: N) -> RateLimitBuilder<L, F, N> {
-        let Self { tiers, key, on_denied: _, unit, on_no_key, on_store_error } = self;
-        RateLimitBuilder { tiers, key, on_denied, unit, on_no_key, on_store_error }
+        let Self { tiers, key, on_denied: _, unit, on_no_key, on_store_error, send_fields } = self;
+        RateLimitBuilder { tiers, key, on_denied, unit, on_no_key, on_store_error, send_fields }
     }
 
     /// Builds the layer.
@@ -119,14 +126,15 @@ impl<L: Limited, F, R> RateLimitBuilder<L, F, R> {
                 on_denied: self.on_denied,
                 on_no_key: self.on_no_key,
                 on_store_error: self.on_store_error,
+                send_fields: self.send_fields,
                 counts: Counters::default(),
             }),
         })
     }
 
     fn with_key<N>(self, with: impl FnOnce(F) -> N) -> RateLimitBuilder<L, N, R> {
-        let Self { tiers, key, on_denied, unit, on_no_key, on_store_error } = self;
-        RateLimitBuilder { tiers, key: with(key), on_denied, unit, on_no_key, on_store_error }
+        let Self { tiers, key, on_denied, unit, on_no_key, on_store_error, send_fields } = self;
+        RateLimitBuilder { tiers, key: with(key), on_denied, unit, on_no_key, on_store_error, send_fields }
     }
 }
 

@@ -40,7 +40,7 @@ impl Cidr {
 
     /// The address is in canonical form.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
-        self.base.is_ipv4() == address.is_ipv4() && masked(address, self.prefix) == self.base
+        masked(address, self.prefix) == self.base
     }
 }
 

@@ -1,26 +1,23 @@
 use std::{
     fmt, mem,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use backends::Result;
-use http::{HeaderName, HeaderValue, Request, Response, header::RETRY_AFTER};
-use pin_project_lite::pin_project;
+use http::{HeaderValue, Request, Response, header::RETRY_AFTER};
 use tower_service::Service;
 
 use super::{
-    OnNoKey, OnStoreError, Shared,
+    OnNoKey, OnStoreError, SendFields, Shared,
     decide::Decide,
     denial::{Denial, OnDenied, ProblemJson},
+    fields::Policies,
+    future::{Fields, ResponseFuture},
     key::KeyFn,
 };
-use crate::{BoxFuture, Decision};
-
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+use crate::Decision;
 
 /// A service of which each request must be allowed; [`RateLimitLayer`](super::RateLimitLayer) makes it.
 ///
@@ -36,52 +33,11 @@ impl<S: Clone, L, F, R> Clone for RateLimit<S, L, F, R> {
     }
 }
 
-/// What a response is told.
-#[derive(Debug, Default)]
-struct Fields {
-    policy: Option<HeaderValue>,
-    limit: Option<HeaderValue>,
-}
-
-impl Fields {
-    /// Beside those of an inner layer: both are lists, and a list may be split over fields.
-    #[inline]
-    fn add_to<B>(self, response: &mut Response<B>) {
-        let headers = response.headers_mut();
-        if let Some(policy) = self.policy {
-            headers.append(RATE_LIMIT_POLICY, policy);
-        }
-        if let Some(limit) = self.limit {
-            headers.append(RATE_LIMIT, limit);
-        }
-    }
-}
-
 /// What becomes of a request.
 enum Verdict<B> {
     Pass { delay: Duration, fields: Fields },
     Refuse(Response<B>),
 }
-
-pin_project! {
-    #[project = StateProjection]
-    enum State<F, B, E> {
-        Inner { #[pin] future: F, fields: Fields },
-        Refused { response: Option<Response<B>> },
-        Later { future: Later<B, E> },
-    }
-}
-
-pin_project! {
-    /// The future of [`RateLimit`]: not boxed where the decision takes no waiting.
-    #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, B, E> {
-        #[pin]
-        state: State<F, B, E>,
-    }
-}
-
-type Later<B, E> = BoxFuture<'static, Result<Response<B>, E>>;
 
 impl<S, L, F, R, B, C> Service<Request<B>> for RateLimit<S, L, F, R>
 where
@@ -107,14 +63,14 @@ where
         let Some(key) = shared.key.key(&request) else {
             return match shared.on_no_key {
                 OnNoKey::Pass => self.pass(request, Fields::default()),
-                OnNoKey::Refuse => refused(shared.refuse(&Denial::NoKey, Fields::default())),
+                OnNoKey::Refuse => ResponseFuture::refused(shared.refuse(&Denial::NoKey, Fields::default())),
             };
         };
         let tier = shared.tier(shared.key.tier(&request));
         let cost = shared.key.cost(&request);
         if cost == 0 {
-            let policy = Some(shared.tiers[tier].policies.header());
-            return self.pass(request, Fields { policy, limit: None });
+            let fields = shared.fields_of_pass(tier, |_| None);
+            return self.pass(request, fields);
         }
         let Some(decided) = shared.tiers[tier].limiter.decide_now(&key, cost) else {
             let shared = Arc::clone(&self.shared);
@@ -128,7 +84,7 @@ where
             Verdict::Pass { delay, fields } => {
                 self.later(request, async move { Verdict::Pass { delay, fields } })
             }
-            Verdict::Refuse(response) => refused(response),
+            Verdict::Refuse(response) => ResponseFuture::refused(response),
         }
     }
 }
@@ -139,7 +95,7 @@ impl<S, L, F, R> RateLimit<S, L, F, R> {
     where
         S: Service<Request<B>, Response = Response<C>>,
     {
-        ResponseFuture { state: State::Inner { future: self.inner.call(request), fields } }
+        ResponseFuture::inner(self.inner.call(request), fields)
     }
 
     /// One box for the decision, the delay and the call together.
@@ -156,7 +112,7 @@ impl<S, L, F, R> RateLimit<S, L, F, R> {
         // The one that said it was ready is the one to call; the clone has to be asked again.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
-        let future = Box::pin(async move {
+        ResponseFuture::later(Box::pin(async move {
             let (delay, fields) = match decided.await {
                 Verdict::Pass { delay, fields } => (delay, fields),
                 Verdict::Refuse(response) => return Ok(response),
@@ -167,14 +123,8 @@ impl<S, L, F, R> RateLimit<S, L, F, R> {
             let mut response = inner.call(request).await?;
             fields.add_to(&mut response);
             Ok(response)
-        });
-        ResponseFuture { state: State::Later { future } }
+        }))
     }
-}
-
-#[inline]
-fn refused<F, C, E>(response: Response<C>) -> ResponseFuture<F, C, E> {
-    ResponseFuture { state: State::Refused { response: Some(response) } }
 }
 
 impl<L, F, R> Shared<L, F, R> {
@@ -183,13 +133,23 @@ impl<L, F, R> Shared<L, F, R> {
     where
         R: OnDenied<C>,
     {
-        let policies = &self.tiers[tier].policies;
         match decided {
             Ok(Decision::Allowed { delay, remaining, reset_after }) => {
-                let limit = Some(policies.allowed(remaining, reset_after));
-                Verdict::Pass { delay, fields: Fields { policy: Some(policies.header()), limit } }
+                let told = |policies: &Policies| Some(policies.allowed(remaining, reset_after));
+                Verdict::Pass { delay, fields: self.fields_of_pass(tier, told) }
             }
             other => self.judge_rare(tier, cost, other),
+        }
+    }
+
+    #[inline]
+    fn fields_of_pass(&self, tier: usize, limit: impl FnOnce(&Policies) -> Option<HeaderValue>) -> Fields {
+        match self.send_fields {
+            SendFields::Always => {
+                let policies = &self.tiers[tier].policies;
+                Fields { policy: Some(policies.header()), limit: limit(policies) }
+            }
+            SendFields::WhenRefused => Fields::default(),
         }
     }
 
@@ -201,7 +161,9 @@ impl<L, F, R> Shared<L, F, R> {
         let policies = &self.tiers[tier].policies;
         let fields = |limit| Fields { policy: Some(policies.header()), limit };
         Verdict::Refuse(match decided {
-            Ok(Decision::Allowed { delay, .. }) => return Verdict::Pass { delay, fields: fields(None) },
+            Ok(Decision::Allowed { delay, .. }) => {
+                return Verdict::Pass { delay, fields: Fields::default() };
+            }
             Ok(Decision::Denied { retry_after }) => {
                 let exceeded = policies.denied(cost, retry_after);
                 let denial = Denial::Denied { policy: exceeded.policy, retry_after };
@@ -218,7 +180,8 @@ impl<L, F, R> Shared<L, F, R> {
             Err(error) => match self.on_store_error {
                 OnStoreError::Allow => {
                     self.counts.store_failed();
-                    return Verdict::Pass { delay: Duration::ZERO, fields: fields(None) };
+                    let fields = self.fields_of_pass(tier, |_| None);
+                    return Verdict::Pass { delay: Duration::ZERO, fields };
                 }
                 OnStoreError::Deny => self.refuse(&Denial::StoreFailed(&error), fields(None)),
             },
@@ -233,36 +196,6 @@ impl<L, F, R> Shared<L, F, R> {
         let mut response = self.on_denied.respond(denial);
         fields.add_to(&mut response);
         response
-    }
-}
-
-impl<F, B, E> Future for ResponseFuture<F, B, E>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
-    type Output = Result<Response<B>, E>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Inner { future, fields } => {
-                let mut response = ready!(future.poll(context))?;
-                mem::take(fields).add_to(&mut response);
-                Poll::Ready(Ok(response))
-            }
-            StateProjection::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                // Polled after it was ready, which a future may answer as it likes; never is no panic.
-                None => Poll::Pending,
-            },
-            StateProjection::Later { future } => future.as_mut().poll(context),
-        }
-    }
-}
-
-impl<F, B, E> fmt::Debug for ResponseFuture<F, B, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 

@@ -84,3 +84,54 @@ fn a_key_is_forgotten_only_when_that_changes_nothing() {
         assert!(waited >= Duration::from_millis(least), "{algorithm}: forgotten after {waited:?}");
     }
 }
+
+#[test]
+fn a_clock_set_back_does_not_keep_new_keys_out() {
+    for algorithm in Algorithm::ALL {
+        let clock = ManualClock::at(clock::Time::ZERO + Duration::from_secs(7_200));
+        let store = Memory::builder().clock(clock.clone()).max_keys(2).build().unwrap();
+        let limiter = RateLimiter::new(store, Limit::new(algorithm, "1/s".parse().unwrap()).unwrap());
+        assert!(limiter.try_allow(&1_u64).unwrap() && limiter.try_allow(&2).unwrap());
+        clock.set(clock::Time::ZERO + Duration::from_secs(3_600));
+        let wait = limiter.try_acquire(&3, 1).unwrap().retry_after().unwrap_or_default();
+        assert!(wait <= Duration::from_secs(3), "{algorithm}: told to come back after {wait:?}");
+        clock.advance(wait);
+        assert!(limiter.try_allow(&3).unwrap(), "{algorithm}");
+    }
+}
+
+#[test]
+fn a_place_is_free_as_soon_as_another_quota_makes_its_key_whole() {
+    let (limiter, clock) = limiter(1, "1/h burst 1");
+    let quick = Limit::token_bucket("1000/s burst 1".parse().unwrap()).unwrap();
+    assert!(limiter.try_allow(&1).unwrap());
+    assert!(!limiter.try_allow(&2).unwrap());
+    clock.advance(Duration::from_secs(3_600));
+    assert!(limiter.store().try_acquire(&1, &quick, 1).unwrap().is_allowed());
+    clock.advance(Duration::from_millis(1));
+    assert!(limiter.try_allow(&2).unwrap());
+}
+
+#[test]
+fn a_key_is_not_forgotten_a_moment_too_early() {
+    let (limiter, clock) = limiter(1, "1/s burst 2");
+    assert!(limiter.try_acquire(&1, 2).unwrap().is_allowed());
+    let wait = limiter.try_acquire(&2, 1).unwrap().retry_after().unwrap();
+    assert_eq!(wait, Duration::from_secs(2));
+    clock.advance(wait - Duration::from_micros(1));
+    assert!(!limiter.try_allow(&2).unwrap());
+    clock.advance(Duration::from_micros(1));
+    assert!(limiter.try_allow(&2).unwrap());
+}
+
+#[test]
+fn what_never_fits_takes_no_place_and_is_counted_as_denied() {
+    let (limiter, _clock) = limiter(10, "1/s burst 2");
+    for key in 0..100 {
+        assert!(!limiter.try_acquire(&key, 3).unwrap().is_allowed());
+    }
+    assert!(limiter.try_acquire(&1, 2).unwrap().is_allowed());
+    assert!(!limiter.try_allow(&1).unwrap());
+    let stats = limiter.store().stats();
+    assert_eq!((stats.keys, stats.allowed, stats.denied, stats.crowded_out), (1, 1, 101, 0));
+}

@@ -13,5 +13,7 @@ mod reservations;
 mod shadow;
 #[cfg(feature = "metrics")]
 mod telemetry;
+#[cfg(feature = "tower")]
+mod tower;
 #[cfg(feature = "wait")]
 mod waiting;

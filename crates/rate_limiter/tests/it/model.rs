@@ -292,6 +292,13 @@ fn greedy_demand_gets_its_due() {
 }
 
 #[test]
+fn a_rate_that_does_not_reduce_is_counted_on_a_coarser_tick() {
+    // Rounding the scale to the nearest would push the capacity past 2^53.
+    let quota: Quota = "325634537/11133361s burst 987823".parse().unwrap();
+    TokenBucket::new(&quota).unwrap();
+}
+
+#[test]
 fn any_rate_from_one_a_month_to_a_billion_a_second_builds() {
     let day = 86_400_000_000;
     for micros in [1, 7, 1_000, 999_983, 1_000_000, 60_000_000, day, 30 * day] {
