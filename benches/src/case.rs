@@ -24,8 +24,11 @@ pub enum Role {
 pub struct Subject<K> {
     pub(crate) name: String,
     role: Role,
-    count_allowed: Box<dyn Fn(&[K]) -> usize + Sync>,
+    count_allowed: Box<CountAllowed<K>>,
 }
+
+/// Asks for each key, and counts how many were allowed.
+type CountAllowed<K> = dyn Fn(&[K]) -> usize + Sync;
 
 impl<K> Subject<K> {
     /// Compares `allows`, which decides on one key. It is compiled into a loop of its own.

@@ -1,5 +1,7 @@
 //! A decision on a key that is known allocates nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test panics when something is wrong")]
+
 use std::{hint::black_box, time::Duration};
 
 use allocation_counter::measure;

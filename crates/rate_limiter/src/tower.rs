@@ -68,6 +68,7 @@
 //!   is never denied, as the draft wants the ratio capped. Of several limits the figures are the least of all;
 //!   the name is that of the part which explains them best, since a store does not tell one from the other.
 //! - **413, not 429,** for what can never fit: clients come back after a 429, with `Retry-After` or without.
+//! - [`SendFields`] may spare them for refusals.
 //! - The parameter `pk` is not sent: a key may be a secret.
 //! - In shadow mode every request is allowed, with `r=0` where it would have been denied;
 //!   [`RateLimiter::shadow_denied`] counts those.
