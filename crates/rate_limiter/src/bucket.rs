@@ -184,38 +184,84 @@ impl Look<'_> {
 
 /// A bucket in one word: the instant at which it is whole, in units of inflow, a fraction of a tick.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WordBucket(Bucket);
+pub(crate) struct WordBucket {
+    bucket: Bucket,
+    /// A word that is this far ahead is from before the clock was set back.
+    furthest: u64,
+}
+
+/// A request on a [`WordBucket`], with all that is known of it before the word is read.
+pub(crate) struct Bid<'a> {
+    bucket: &'a Bucket,
+    now: u64,
+    tick: u64,
+    /// The same instant in units.
+    units: u64,
+    /// Units asked for.
+    cost: u64,
+    /// The latest instant at which the bucket may be whole afterwards.
+    latest: u64,
+    /// A word beyond is from before the clock was set back.
+    furthest: u64,
+}
 
 impl WordBucket {
     /// So many units a tick leave room for a clock of 70 years.
     const MOST_INFLOW: u64 = 1 << 12;
+    const LAST_TICK: u64 = 1 << 51;
 
     pub(crate) fn new(bucket: Bucket) -> Option<Self> {
-        (bucket.inflow.get() <= Self::MOST_INFLOW).then_some(Self(bucket))
+        let inflow = bucket.inflow.get();
+        (inflow <= Self::MOST_INFLOW)
+            .then(|| Self { bucket, furthest: bucket.capacity + bucket.period * inflow })
     }
 
-    /// Decides on one request; gives the word back as it is, or as it is to be.
+    /// Prepares to take `cost` tokens at `now`.
+    ///
+    /// # Errors
+    ///
+    /// The decision, where the cost exceeds the burst.
     #[inline]
-    pub(crate) fn take(&self, word: u64, now: u64, cost: u32) -> (u64, Decision) {
-        let bucket = &self.0;
-        let (now, cost) = (now.min(LATEST), u64::from(cost));
+    pub(crate) fn bid(&self, now: u64, cost: u32) -> Result<Bid<'_>, Decision> {
+        let bucket = &self.bucket;
+        let cost = u64::from(cost);
         if cost > bucket.burst {
-            return (word, Decision::NeverFits { burst: bucket.burst });
+            return Err(Decision::NeverFits { burst: bucket.burst });
         }
-        let tick = bucket.ticks(now);
-        // Saturates for a clock that is centuries from its origin; nothing overflows.
-        let now_units = tick.saturating_mul(bucket.inflow.get());
-        let missing = word.saturating_sub(now_units);
-        // As in `Bucket::missing`: a moment ahead is another thread, further ahead a clock set back.
-        let set_back = missing > bucket.capacity + bucket.period * bucket.inflow.get();
-        let missing = if set_back { bucket.capacity } else { missing };
-        let mut look = Look { bucket, now, tick, missing };
-        if !look.fits(cost) {
-            let word = if set_back { now_units.saturating_add(missing) } else { word };
-            return (word, Decision::Denied { retry_after: look.until_fits(cost) });
+        // Centuries from the origin of a clock, time stands still: nothing below overflows.
+        let tick = bucket.ticks(now).min(Self::LAST_TICK);
+        let units = if bucket.inflow.get() == 1 { tick } else { tick * bucket.inflow.get() };
+        let (cost, latest) = (cost * bucket.scale.get(), units + bucket.capacity);
+        Ok(Bid { bucket, now, tick, units, cost, latest, furthest: units + self.furthest })
+    }
+}
+
+impl Bid<'_> {
+    /// The word with the cost taken, if it was there.
+    #[inline]
+    pub(crate) fn take(&self, word: u64) -> Option<u64> {
+        let next = word.max(self.units) + self.cost;
+        (next <= self.latest).then_some(next)
+    }
+
+    /// The word of an empty bucket, if this one is from before the clock was set back: as in `Bucket::missing`,
+    /// a moment ahead is another thread, further ahead is not.
+    #[inline]
+    pub(crate) fn mend(&self, word: u64) -> Option<u64> {
+        (word > self.furthest).then_some(self.latest)
+    }
+
+    /// The decision that left or found the bucket like `word`.
+    #[inline]
+    pub(crate) fn decision(&self, word: u64, taken: bool) -> Decision {
+        let missing = word.saturating_sub(self.units);
+        let look = Look { bucket: self.bucket, now: self.now, tick: self.tick, missing };
+        if taken {
+            Decision::allowed(look.tokens(), look.until_whole())
+        } else {
+            let allowed = self.bucket.capacity - self.cost;
+            Decision::Denied { retry_after: look.until_missing_at_most(allowed) }
         }
-        look.missing += bucket.units(cost);
-        (now_units.saturating_add(look.missing), Decision::allowed(look.tokens(), look.until_whole()))
     }
 }
 

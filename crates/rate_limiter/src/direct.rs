@@ -1,13 +1,19 @@
-use std::{
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::fmt;
+#[cfg(not(patterns_loom))]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(patterns_loom)]
+use loom::sync::atomic::{AtomicU64, Ordering};
 
 use backends::Result;
 use clock::{Clock, PreciseClock};
 use parking_lot::Mutex;
 
-use crate::{Decision, Limit, LimitState, Rule, bucket::WordBucket, memory::no_cost};
+use crate::{
+    Decision, Limit, LimitState, Rule,
+    bucket::{Bid, WordBucket},
+    memory::no_cost,
+};
 
 /// One limit for everything: a limiter without keys, in the memory of this process.
 ///
@@ -54,7 +60,11 @@ impl<C: Clock> Direct<C> {
     /// Whether a request of cost 1 may go ahead.
     #[inline]
     pub fn try_allow(&self) -> bool {
-        self.decide(1).is_allowed()
+        let now = self.clock.now().as_micros();
+        match &self.kept {
+            Kept::Word(bucket, word) => bucket.bid(now, 1).is_ok_and(|bid| take(&bid, word).1),
+            Kept::Locked(_) => self.decide(now, 1).is_allowed(),
+        }
     }
 
     /// Takes `cost` tokens, or nothing.
@@ -64,7 +74,7 @@ impl<C: Clock> Direct<C> {
     /// `Invalid` when `cost` is zero.
     #[inline]
     pub fn try_acquire(&self, cost: u32) -> Result<Decision> {
-        if cost == 0 { Err(no_cost()) } else { Ok(self.decide(cost)) }
+        if cost == 0 { Err(no_cost()) } else { Ok(self.decide(self.clock.now().as_micros(), cost)) }
     }
 
     /// The limit.
@@ -73,27 +83,35 @@ impl<C: Clock> Direct<C> {
     }
 
     #[inline]
-    fn decide(&self, cost: u32) -> Decision {
-        let now = self.clock.now().as_micros();
+    fn decide(&self, now: u64, cost: u32) -> Decision {
         match &self.kept {
-            Kept::Word(bucket, word) => take(bucket, word, now, cost),
+            Kept::Word(bucket, word) => match bucket.bid(now, cost) {
+                Ok(bid) => {
+                    let (word, taken) = take(&bid, word);
+                    bid.decision(word, taken)
+                }
+                Err(never_fits) => never_fits,
+            },
             Kept::Locked(state) => self.limit.take(&mut state.lock(), now, cost),
         }
     }
 }
 
-/// Takes from a word that others take from, too.
+/// Takes from a word that others take from, too: the word as it was left or found, and whether it was taken from.
 #[inline]
-fn take(bucket: &WordBucket, word: &AtomicU64, now: u64, cost: u32) -> Decision {
+fn take(bid: &Bid<'_>, word: &AtomicU64) -> (u64, bool) {
     // The word is all there is: nothing else is published by it, so no ordering is needed.
     let mut seen = word.load(Ordering::Relaxed);
     loop {
-        let (next, decision) = bucket.take(seen, now, cost);
-        if next == seen {
-            return decision;
-        }
+        let next = match bid.take(seen) {
+            Some(next) => next,
+            None => match bid.mend(seen) {
+                Some(mended) => mended,
+                None => return (seen, false),
+            },
+        };
         match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return decision,
+            Ok(_) => return (next, bid.take(seen).is_some()),
             Err(other) => seen = other,
         }
     }

@@ -71,6 +71,10 @@ impl Rule for Watched {
     fn refund(&self, state: &mut WatchedState, now: u64, taken_at: u64, cost: u32) {
         self.0.refund(&mut state.0, now, taken_at, cost);
     }
+
+    fn mend(&self, state: &mut WatchedState, now: u64) {
+        self.0.mend(&mut state.0, now);
+    }
 }
 
 impl State for WatchedState {
