@@ -208,8 +208,10 @@ fn an_open_loop_by_time_ends_in_time_and_accounts_for_its_plan() {
             ..config()
         };
         let summary = report(Draw::new(), &config).summary;
-        assert_eq!(Some(summary.operations), summary.planned);
-        assert!((850..1_150).contains(&summary.operations), "{}", summary.operations);
+        // What was due at the very end may have had no time to start.
+        let planned = summary.planned.unwrap();
+        assert!((850..1_150).contains(&planned), "{planned}");
+        assert!((1..=planned).contains(&summary.operations), "{} of {planned}", summary.operations);
         assert!((0.4..5.0).contains(&summary.elapsed_s), "{}", summary.elapsed_s);
     }
 }
