@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use super::Stats;
 use crate::{Decision, Rule, State};
 
-/// A shard of this size is swept, or grown, in some 20 us: that is the longest pause of a request.
-const MOST_PER_SHARD: usize = 4_096;
+/// A shard of this size is swept in some 15 us: that is the longest pause of a request, but for growing.
+const MOST_PER_SHARD: usize = 2_048;
 /// With fewer keys a shard, chance would fill one shard long before the others.
 const LEAST_PER_SHARD: usize = 1_024;
 /// More do not help any machine's cores to meet less often.
