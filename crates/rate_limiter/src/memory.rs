@@ -23,7 +23,7 @@ const DEFAULT_MAX_KEYS: usize = 1 << 20;
 /// Keys are spread over shards with a lock each, held for one table probe and one decision. A key whose
 /// quota is whole again is forgotten when its place is needed; what happens to a new key while every place
 /// of its shard is taken by a key in use says [`OnFull`]. So a flood of keys never resets anyone's quota,
-/// and memory never grows past the bound.
+/// and the number of keys never exceeds the bound. The table of a shard may double once while keys come and go.
 ///
 /// `K` is the type of the keys, and `R` the rule: a [`Limit`] chosen at run time unless said otherwise. The
 /// contract [`Store`] is implemented for `Memory<Vec<u8>, Limit>`.
