@@ -9,7 +9,7 @@
 
 use std::{num::NonZeroU64, time::Duration};
 
-use crate::{Decision, Quota, QuotaError, rule::LATEST};
+use crate::{Decision, Quota, QuotaError, State, rule::LATEST};
 
 /// Whole numbers up to here are exact in a Lua number (IEEE 754 double precision).
 const EXACT: u64 = 1 << 53;
@@ -27,8 +27,12 @@ pub(crate) struct Bucket {
     inflow: NonZeroU64,
     /// Units in a whole bucket: `burst * scale`.
     capacity: u64,
+    /// Ticks until an empty bucket is whole.
+    fill: u64,
     /// Microseconds in one tick.
     tick: NonZeroU64,
+    /// A unit flows in each microsecond.
+    is_simple: bool,
     /// Ticks in the period of the quota: a clock that is further back than this was set back; less is
     /// threads overtaking each other.
     period: u64,
@@ -42,6 +46,28 @@ pub struct BucketState {
     /// Units by which the inflow up to `whole_at` exceeds what the bucket misses; less than a tick's.
     pub spare: u64,
 }
+
+impl State for BucketState {
+    #[inline]
+    fn fresh_at(&self) -> u64 {
+        self.whole_at
+    }
+
+    #[inline]
+    fn pack(&self) -> Option<u64> {
+        let fits = self.whole_at < (1 << (63 - SPARE_BITS)) - 1 && self.spare < 1 << SPARE_BITS;
+        fits.then_some(self.whole_at << SPARE_BITS | self.spare)
+    }
+
+    #[inline]
+    fn unpack(word: u64) -> Self {
+        Self { whole_at: word >> SPARE_BITS, spare: word & ((1 << SPARE_BITS) - 1) }
+    }
+}
+
+/// Of a state in one word: enough for all rates that reduce to at most 4,096 tokens in a tick, and leaves room
+/// for 71 years of microseconds.
+const SPARE_BITS: u32 = 12;
 
 /// What one request finds.
 pub(crate) struct Look<'a> {
@@ -79,7 +105,39 @@ impl Bucket {
             return Err(QuotaError::Uncountable);
         }
         let period = (micros / tick).max(1);
-        Ok(Self { burst: quota.burst(), scale, inflow, capacity, tick, period })
+        let fill = capacity.div_ceil(inflow.get());
+        let is_simple = inflow.get() == 1 && tick.get() == 1;
+        Ok(Self { burst: quota.burst(), scale, inflow, capacity, fill, tick, is_simple, period })
+    }
+
+    /// What taking `cost`, which is at most the burst, comes to where a unit flows in each microsecond, as it
+    /// does at most rates; `None` where it does not, or the clock was set back.
+    #[inline(always)]
+    pub(crate) fn take_simply(&self, state: &mut BucketState, now: u64, cost: u64) -> Option<Decision> {
+        let missing = state.whole_at.saturating_sub(now);
+        if !self.is_simple || missing > self.capacity {
+            return None;
+        }
+        let missing = missing + cost * self.scale.get();
+        if missing > self.capacity {
+            return Some(Decision::Denied { retry_after: Duration::from_micros(missing - self.capacity) });
+        }
+        *state = BucketState { whole_at: now + missing, spare: 0 };
+        Some(Decision::allowed((self.capacity - missing) / self.scale, Duration::from_micros(missing)))
+    }
+
+    /// `take_simply` of one token on a packed state: a decision has divisions to make of it, this has none.
+    #[inline(always)]
+    pub(crate) fn allow_simply(&self, word: u64, now: u64) -> Option<(u64, bool)> {
+        let missing = (word >> SPARE_BITS).saturating_sub(now);
+        if !self.is_simple || missing > self.capacity {
+            return None;
+        }
+        let missing = missing + self.scale.get();
+        if missing > self.capacity {
+            return Some((word, false));
+        }
+        Some((BucketState { whole_at: now + missing, spare: 0 }.pack()?, true))
     }
 
     /// Looks at the bucket at `now`, in microseconds, and mends a state from before the clock was set back.
@@ -95,19 +153,24 @@ impl Bucket {
     }
 
     /// The units that a bucket misses which is whole in `ticks`.
+    #[inline]
     fn missing(&self, state: &mut BucketState, tick: u64, ticks: u64) -> u64 {
         // A spare from another quota may exceed this one's tick: it is not trusted then.
         let spare = if state.spare < self.inflow.get() { state.spare } else { 0 };
         // Compared before multiplied: the products stay below 2^53.
-        let fill = self.capacity.div_ceil(self.inflow.get());
-        if ticks <= fill {
+        if ticks <= self.fill {
             return (ticks * self.inflow.get() - spare).min(self.capacity);
         }
+        self.missing_more(state, tick, ticks)
+    }
+
+    #[cold]
+    fn missing_more(&self, state: &mut BucketState, tick: u64, ticks: u64) -> u64 {
         // The bucket was emptied in the future. A moment ahead, it was emptied by a thread that read
         // the clock later but came first: nothing flows until then. Further ahead, the clock was set
         // back, or the quota has changed: the bucket is empty now.
-        if ticks - fill <= self.period {
-            return self.capacity + (ticks - fill).saturating_mul(self.inflow.get()).min(EXACT);
+        if ticks - self.fill <= self.period {
+            return self.capacity + (ticks - self.fill).saturating_mul(self.inflow.get()).min(EXACT);
         }
         *state = self.state(tick, self.capacity);
         self.capacity
@@ -116,8 +179,14 @@ impl Bucket {
     /// The state of a bucket that misses `missing` units at `tick`.
     #[inline]
     fn state(&self, tick: u64, missing: u64) -> BucketState {
-        let fill = missing.div_ceil(self.inflow.get());
+        let fill = self.ticks_to_fill(missing);
         BucketState { whole_at: (tick + fill) * self.tick.get(), spare: fill * self.inflow.get() - missing }
+    }
+
+    /// Ticks in which `units` flow in.
+    #[inline]
+    fn ticks_to_fill(&self, units: u64) -> u64 {
+        if self.inflow.get() == 1 { units } else { units.div_ceil(self.inflow.get()) }
     }
 
     #[inline]
@@ -177,7 +246,7 @@ impl Look<'_> {
         if excess == 0 {
             return Duration::ZERO;
         }
-        let tick = self.tick + excess.div_ceil(self.bucket.inflow.get());
+        let tick = self.tick + self.bucket.ticks_to_fill(excess);
         Duration::from_micros((tick * self.bucket.tick.get()).saturating_sub(self.now))
     }
 }

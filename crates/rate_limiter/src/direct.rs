@@ -1,18 +1,13 @@
 use std::fmt;
-#[cfg(not(patterns_loom))]
-use std::sync::atomic::{AtomicU64, Ordering};
-
-#[cfg(patterns_loom)]
-use loom::sync::atomic::{AtomicU64, Ordering};
 
 use backends::Result;
 use clock::{Clock, PreciseClock};
-use parking_lot::Mutex;
 
 use crate::{
     Decision, Limit, LimitState, Rule,
     bucket::{Bid, WordBucket},
     memory::no_cost,
+    sync::{AtomicU64, Mutex, Ordering},
 };
 
 /// One limit for everything: a limiter without keys, in the memory of this process.

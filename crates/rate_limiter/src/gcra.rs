@@ -6,7 +6,10 @@
 //! bucket](crate::token_bucket) admits, and has the same bound; the theoretical arrival time is when that
 //! bucket is whole again. The name is kept for those who know the rule by it.
 
-use crate::{BucketState, Decision, Quota, QuotaError, Rule, bucket::Bucket, token_bucket::TokenBucket};
+use crate::{
+    Quota, QuotaError,
+    token_bucket::{TokenBucket, as_token_bucket},
+};
 
 /// A [`Quota`] enforced by the generic cell rate algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,33 +24,6 @@ impl Gcra {
     pub fn new(quota: &Quota) -> Result<Self, QuotaError> {
         TokenBucket::new(quota).map(Self)
     }
-
-    pub(crate) const fn bucket(&self) -> Bucket {
-        self.0.bucket()
-    }
 }
 
-impl Rule for Gcra {
-    type State = BucketState;
-
-    #[inline]
-    fn take(&self, state: &mut BucketState, now: u64, cost: u32) -> Decision {
-        self.0.take(state, now, cost)
-    }
-
-    fn peek(&self, state: &BucketState, now: u64, cost: u32) -> Decision {
-        self.0.peek(state, now, cost)
-    }
-
-    fn available(&self, state: &BucketState, now: u64) -> u64 {
-        self.0.available(state, now)
-    }
-
-    fn refund(&self, state: &mut BucketState, now: u64, taken_at: u64, cost: u32) {
-        self.0.refund(state, now, taken_at, cost);
-    }
-
-    fn mend(&self, state: &mut BucketState, now: u64) {
-        self.0.mend(state, now);
-    }
-}
+as_token_bucket!(Gcra);

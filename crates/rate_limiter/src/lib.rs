@@ -18,6 +18,7 @@ mod rule;
 pub mod sliding_window_counter;
 pub mod sliding_window_log;
 mod store;
+mod sync;
 mod telemetry;
 pub mod token_bucket;
 #[cfg(feature = "tower")]

@@ -4,8 +4,7 @@ use crate::{
     Algorithm, BucketState, Decision, Quota, QuotaError, Rule, State,
     bucket::WordBucket,
     fixed_window::{FixedWindow, WindowState},
-    gcra::Gcra,
-    leaky_bucket::{LeakyBucketMeter, LeakyBucketQueue},
+    leaky_bucket::LeakyBucketQueue,
     sliding_window_counter::{CounterState, SlidingWindowCounter},
     sliding_window_log::{LogState, SlidingWindowLog},
     token_bucket::TokenBucket,
@@ -44,9 +43,8 @@ pub struct Part {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AnyRule {
-    TokenBucket(TokenBucket),
-    Gcra(Gcra),
-    LeakyBucket(LeakyBucketMeter),
+    /// Under any of the names that it has.
+    Bucket(Algorithm, TokenBucket),
     LeakyBucketQueue(LeakyBucketQueue),
     FixedWindow(FixedWindow),
     SlidingWindowCounter(SlidingWindowCounter),
@@ -79,9 +77,9 @@ impl Limit {
     /// [`QuotaError::BurstInWindow`] when it counts in windows and the burst is not the tokens of one.
     pub fn new(algorithm: Algorithm, quota: Quota) -> Result<Self, QuotaError> {
         let rule = match algorithm {
-            Algorithm::TokenBucket => AnyRule::TokenBucket(TokenBucket::new(&quota)?),
-            Algorithm::Gcra => AnyRule::Gcra(Gcra::new(&quota)?),
-            Algorithm::LeakyBucket => AnyRule::LeakyBucket(LeakyBucketMeter::new(&quota)?),
+            Algorithm::TokenBucket | Algorithm::Gcra | Algorithm::LeakyBucket => {
+                AnyRule::Bucket(algorithm, TokenBucket::new(&quota)?)
+            }
             Algorithm::LeakyBucketQueue => AnyRule::LeakyBucketQueue(LeakyBucketQueue::new(&quota)?),
             Algorithm::FixedWindow => AnyRule::FixedWindow(FixedWindow::new(&quota)?),
             Algorithm::SlidingWindowCounter => {
@@ -123,13 +121,17 @@ impl Limit {
     /// The limit in one word, where that is all it needs.
     pub(crate) fn word(&self) -> Option<WordBucket> {
         let Parts::One(part) = &self.0 else { return None };
-        let bucket = match &part.rule {
-            AnyRule::TokenBucket(rule) => rule.bucket(),
-            AnyRule::Gcra(rule) => rule.bucket(),
-            AnyRule::LeakyBucket(rule) => rule.bucket(),
-            _ => return None,
-        };
-        WordBucket::new(bucket)
+        match &part.rule {
+            AnyRule::Bucket(_, rule) => WordBucket::new(*rule.bucket()),
+            _ => None,
+        }
+    }
+
+    #[inline(never)]
+    fn unpack_and_take(&self, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
+        let mut state = LimitState::unpack(word);
+        let decision = self.take(&mut state, now, cost);
+        Some((state.pack()?, decision))
     }
 
     /// The quotas and algorithms that it consists of.
@@ -153,9 +155,7 @@ impl Part {
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         match self.rule {
-            AnyRule::TokenBucket(_) => Algorithm::TokenBucket,
-            AnyRule::Gcra(_) => Algorithm::Gcra,
-            AnyRule::LeakyBucket(_) => Algorithm::LeakyBucket,
+            AnyRule::Bucket(algorithm, _) => algorithm,
             AnyRule::LeakyBucketQueue(_) => Algorithm::LeakyBucketQueue,
             AnyRule::FixedWindow(_) => Algorithm::FixedWindow,
             AnyRule::SlidingWindowCounter(_) => Algorithm::SlidingWindowCounter,
@@ -185,15 +185,7 @@ impl Part {
 macro_rules! with_state {
     ($part:expr, $state:expr, |$rule:ident, $own:ident| $call:expr) => {
         match &$part.rule {
-            AnyRule::TokenBucket($rule) => {
-                let $own = $state.bucket();
-                $call
-            }
-            AnyRule::Gcra($rule) => {
-                let $own = $state.bucket();
-                $call
-            }
-            AnyRule::LeakyBucket($rule) => {
+            AnyRule::Bucket(_, $rule) => {
                 let $own = $state.bucket();
                 $call
             }
@@ -218,7 +210,6 @@ macro_rules! with_state {
 }
 
 impl Part {
-    #[inline]
     fn take(&self, state: &mut AnyState, now: u64, cost: u32) -> Decision {
         with_state!(self, state, |rule, own| rule.take(own, now, cost))
     }
@@ -255,12 +246,29 @@ impl Part {
 impl Rule for Limit {
     type State = LimitState;
 
-    #[inline]
     fn take(&self, state: &mut LimitState, now: u64, cost: u32) -> Decision {
         match &self.0 {
             Parts::One(part) => part.take(&mut state.0, now, cost),
             Parts::All(parts) => take_all(parts, state.0.all(parts.len()), now, cost),
         }
+    }
+
+    #[inline(always)]
+    fn take_packed(&self, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
+        // Without a detour by the general state, which would be kept in memory.
+        match &self.0 {
+            Parts::One(Part { rule: AnyRule::Bucket(_, rule), .. }) => rule.take_packed(word, now, cost),
+            _ => self.unpack_and_take(word, now, cost),
+        }
+    }
+
+    #[inline(always)]
+    fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
+        if let Parts::One(Part { rule: AnyRule::Bucket(_, rule), .. }) = &self.0 {
+            return rule.allow_packed(word, now);
+        }
+        let (word, decision) = self.unpack_and_take(word, now, 1)?;
+        Some((word, decision.is_allowed()))
     }
 
     fn peek(&self, state: &LimitState, now: u64, cost: u32) -> Decision {
@@ -379,12 +387,7 @@ impl AnyState {
     /// Whether it is the kind of state that `rule` keeps.
     const fn is_of(&self, rule: &AnyRule) -> bool {
         match rule {
-            AnyRule::TokenBucket(_)
-            | AnyRule::Gcra(_)
-            | AnyRule::LeakyBucket(_)
-            | AnyRule::LeakyBucketQueue(_) => {
-                matches!(self, Self::Bucket(_))
-            }
+            AnyRule::Bucket(..) | AnyRule::LeakyBucketQueue(_) => matches!(self, Self::Bucket(_)),
             AnyRule::FixedWindow(_) => matches!(self, Self::Window(_)),
             AnyRule::SlidingWindowCounter(_) => matches!(self, Self::Counter(_)),
             AnyRule::SlidingWindowLog(_) => matches!(self, Self::Log(_)),
@@ -407,5 +410,18 @@ impl State for LimitState {
     #[inline]
     fn fresh_at(&self) -> u64 {
         self.0.fresh_at()
+    }
+
+    #[inline]
+    fn pack(&self) -> Option<u64> {
+        match &self.0 {
+            AnyState::Bucket(state) => state.pack(),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn unpack(word: u64) -> Self {
+        Self(AnyState::Bucket(BucketState::unpack(word)))
     }
 }

@@ -192,7 +192,7 @@ impl<S: Store> RateLimiter<S> {
     }
 }
 
-impl<K: Hash + Eq> RateLimiter<Memory<K, Limit, PreciseClock>> {
+impl<K> RateLimiter<Memory<K, Limit, PreciseClock>> {
     /// Enforces `limit` in the memory of this process, with the defaults of [`Memory::builder`].
     #[must_use]
     pub fn in_memory(limit: Limit) -> Self {
@@ -200,7 +200,7 @@ impl<K: Hash + Eq> RateLimiter<Memory<K, Limit, PreciseClock>> {
     }
 }
 
-impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
+impl<K, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     /// Whether a request of cost 1 may go ahead, without `await`.
     ///
     /// # Errors
@@ -210,9 +210,10 @@ impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     pub fn try_allow<Q>(&self, key: &Q) -> Result<bool>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
-        Ok(self.try_acquire(key, 1)?.is_allowed())
+        let allowed = self.store.try_allow(key, &self.limit)?;
+        Ok(allowed || self.overlook(Decision::Denied { retry_after: Duration::ZERO }).is_allowed())
     }
 
     /// Takes `cost` tokens from `key`, or nothing, without `await`.
@@ -224,7 +225,7 @@ impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     pub fn try_acquire<Q>(&self, key: &Q, cost: u32) -> Result<Decision>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         Ok(self.overlook(self.store.try_acquire(key, &self.limit, cost)?))
     }

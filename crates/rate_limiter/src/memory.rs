@@ -1,43 +1,90 @@
 use std::{
     borrow::Borrow,
+    cell::Cell,
     fmt,
     hash::{BuildHasher, Hash},
-    sync::atomic::{AtomicBool, Ordering},
+    marker::PhantomData,
+    sync::atomic::AtomicBool,
+    time::Duration,
 };
 
-use backends::{Error, ErrorKind, Result};
+use backends::{Error, ErrorKind};
 use clock::{Clock, PreciseClock};
-use hashbrown::DefaultHashBuilder;
-use parking_lot::{Mutex, MutexGuard};
 
-use self::shard::{Padded, Shard};
-use crate::{Answer, Ask, Capability, Decision, Limit, Rule, Store};
+use self::{
+    change::{Allow, Change, Peek, Refund, Take, TakeUpTo},
+    shard::{Context, Crowded, Shard},
+    slots::{Slot, Slots, Tag},
+};
+use crate::{
+    Answer, Ask, Capability, Decision, Limit, Rule, Store,
+    sync::{AtomicU64, Mutex, Ordering},
+};
 
+mod change;
 mod shard;
+mod slots;
+
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 pub(crate) const BACKEND: &str = "memory";
 const DEFAULT_MAX_KEYS: usize = 1 << 20;
 
 /// Limits kept in the memory of this process, for at most [`max_keys`](MemoryBuilder::max_keys) keys.
 ///
-/// Keys are spread over shards with a lock each, held for one table probe and one decision. A key whose
-/// quota is whole again is forgotten when its place is needed; what happens to a new key while every place
-/// of its shard is taken by a key in use says [`OnFull`]. So a flood of keys never resets anyone's quota,
-/// and the number of keys never exceeds the bound. The table of a shard may double once while keys come and go.
+/// A decision on a known key is one compare-and-swap, without a lock, where the state fits in a word: by token
+/// bucket, GCRA and leaky bucket at all rates that reduce to at most 4,096 tokens in a microsecond or a multiple of it.
+/// New keys, other algorithms and several limits at once take the lock of one of many shards.
+///
+/// A key whose quota is whole again is forgotten when its place is needed; what happens to a new key while every
+/// place of its shard is taken by a key in use says [`OnFull`]. So a flood of keys never resets anyone's quota, and
+/// the number of keys never exceeds the bound. Memory is taken as keys come: 96 bytes for each of `max_keys` at
+/// most, and whatever a sliding window log holds.
+///
+/// A key is known by a hash of 64 bits, seeded at random; it is not kept. Of n keys in use, two share one quota with
+/// a chance of n^2 / 2^65: of a million keys, one in 37 million. They are then denied too often, never too rarely.
 ///
 /// `K` is the type of the keys, and `R` the rule: a [`Limit`] chosen at run time unless said otherwise. The
 /// contract [`Store`] is implemented for `Memory<Vec<u8>, Limit>`.
 pub struct Memory<K = Vec<u8>, R: Rule = Limit, C = PreciseClock> {
-    shards: Box<[LockedShard<K, R>]>,
+    slots: Slots,
+    shards: Box<[LockedShard<R>]>,
+    /// Keys that a shard remembers at most.
+    room: usize,
+    /// Keys on the move while a shard is rebuilt.
+    moving: Mutex<Vec<(Tag, u64)>>,
     /// What new keys share while their shard is full.
     overflow: Option<Mutex<R::State>>,
-    hasher: DefaultHashBuilder,
+    hasher: HashBuilder,
     clock: C,
-    max_keys: usize,
     closed: AtomicBool,
+    keys: PhantomData<fn(&K)>,
 }
 
-type LockedShard<K, R> = Padded<Mutex<Shard<K, R>>>;
+#[cfg(not(patterns_loom))]
+type HashBuilder = hashbrown::DefaultHashBuilder;
+/// The model checker runs the same program over and over.
+#[cfg(patterns_loom)]
+type HashBuilder = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+
+type LockedShard<R> = Padded<Locked<<R as Rule>::State>>;
+
+/// Keeps the locks of two shards out of one cache line, and of the pair that is prefetched together.
+#[repr(align(128))]
+struct Padded<T>(T);
+
+/// Where a key is looked for.
+#[derive(Clone, Copy)]
+struct Place {
+    tag: Tag,
+    shard: usize,
+}
+
+struct Locked<S> {
+    locked: Mutex<Shard<S>>,
+    /// Rebuilding the shard before then would free nothing: microseconds.
+    none_fresh_until: AtomicU64,
+}
 
 /// How to build a [`Memory`].
 #[derive(Clone, Debug)]
@@ -61,10 +108,6 @@ pub enum OnFull {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests allowed.
-    pub allowed: u64,
-    /// Requests denied, those that can never fit and those crowded out among them.
-    pub denied: u64,
     /// Requests of new keys that found every place taken by a key in use.
     pub crowded_out: u64,
     /// Keys forgotten after their quota was whole again.
@@ -108,37 +151,68 @@ impl<C: Clock> MemoryBuilder<C> {
     /// # Errors
     ///
     /// `Config` when `max_keys` is zero or above 2^30.
-    pub fn build<K: Hash + Eq, R: Rule>(self) -> Result<Memory<K, R, C>> {
+    pub fn build<K, R: Rule>(self) -> Result<Memory<K, R, C>> {
         if self.max_keys == 0 || self.max_keys > 1 << 30 {
             let message = format!("max_keys is {}; it must be from 1 to 2^30", self.max_keys);
             return Err(Error::new(ErrorKind::Config, BACKEND, "build", message));
         }
-        Ok(self.build_checked())
+        let max_keys = self.max_keys;
+        self.build_checked().ok_or_else(|| {
+            let message = format!("no memory for {max_keys} keys");
+            Error::new(ErrorKind::Config, BACKEND, "build", message)
+        })
     }
 
-    fn build_checked<K: Hash + Eq, R: Rule>(self) -> Memory<K, R, C> {
+    fn build_checked<K, R: Rule>(self) -> Option<Memory<K, R, C>> {
         let count = shard::count_for(self.max_keys);
         let room = self.max_keys / count;
-        Memory {
-            shards: (0..count).map(|_| Padded(Mutex::new(Shard::with_room(room)))).collect(),
+        let shard = || Locked { locked: Mutex::new(Shard::new()), none_fresh_until: AtomicU64::new(0) };
+        Some(Memory {
+            slots: Slots::new(count, room)?,
+            shards: (0..count).map(|_| Padded(shard())).collect(),
+            room,
+            moving: Mutex::new(Vec::with_capacity(room)),
             overflow: (self.on_full == OnFull::SharedBucket).then(Mutex::default),
-            hasher: DefaultHashBuilder::default(),
+            hasher: HashBuilder::default(),
             clock: self.clock,
-            max_keys: room * count,
             closed: AtomicBool::new(false),
+            keys: PhantomData,
+        })
+    }
+}
+
+impl<K, R: Rule> Default for Memory<K, R> {
+    fn default() -> Self {
+        let memory = Memory::builder().build_checked();
+        memory.unwrap_or_else(|| unreachable!("32 MiB of addresses are there"))
+    }
+}
+
+impl<K, R: Rule, C: Clock> Memory<K, R, C> {
+    /// Whether a request of cost 1 may go ahead on `key` under `rule`: the quickest question.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` after [`close`](Store::close).
+    #[inline]
+    pub fn try_allow<Q>(&self, key: &Q, rule: &R) -> Result<bool>
+    where
+        K: Borrow<Q>,
+        Q: Hash + ToOwned<Owned = K> + ?Sized,
+    {
+        self.check_open("acquire")?;
+        let place = self.place(key);
+        // The clock is read while the slot is on its way from memory.
+        let slot = self.slots.ring(place.shard).find(place.tag);
+        let now = self.clock.now().as_micros();
+        match slot.and_then(|slot| self.change_slot(slot, place, &Allow { rule, now })) {
+            Some(allowed) => Ok(allowed),
+            None => Ok(self.take_locked(place, &Take { rule, now, cost: 1 })?.is_allowed()),
         }
     }
-}
 
-impl<K: Hash + Eq, R: Rule> Default for Memory<K, R> {
-    fn default() -> Self {
-        Memory::builder().build_checked()
-    }
-}
-
-impl<K: Hash + Eq, R: Rule, C: Clock> Memory<K, R, C> {
-    /// Takes `cost` tokens from `key` under `rule`, or nothing, without waiting for anything but the
-    /// lock of a shard.
+    /// Takes `cost` tokens from `key` under `rule`, or nothing, without waiting for more than the lock of a
+    /// shard.
     ///
     /// # Errors
     ///
@@ -147,12 +221,11 @@ impl<K: Hash + Eq, R: Rule, C: Clock> Memory<K, R, C> {
     pub fn try_acquire<Q>(&self, key: &Q, rule: &R, cost: u32) -> Result<Decision>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         self.check(cost)?;
-        let (hash, now) = (self.hasher.hash_one(key), self.clock.now().as_micros());
-        let mut shard = self.shard(hash);
-        Ok(shard.take(hash, key, rule, now, cost, &self.hasher, self.overflow.as_ref()))
+        let now = self.clock.now().as_micros();
+        self.take(key, &Take { rule, now, cost })
     }
 
     /// Answers `ask` on `key` under `rule`, in one atomic step.
@@ -163,22 +236,24 @@ impl<K: Hash + Eq, R: Rule, C: Clock> Memory<K, R, C> {
     pub fn try_ask<Q>(&self, key: &Q, rule: &R, ask: Ask) -> Result<Answer>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
         self.check(cost)?;
-        let (hash, at) = (self.hasher.hash_one(key), self.clock.now().as_micros());
-        let mut shard = self.shard(hash);
-        if matches!(ask, Ask::Peek(_)) {
-            return Ok(Answer { decision: shard.peek(hash, key, rule, at, cost), taken: 0, at });
-        }
-        let cost = match ask {
-            // At least one token is asked for, so that there is a time to come back.
-            Ask::TakeUpTo(most) => shard.available(hash, key, rule, at).clamp(1, most),
-            Ask::Take(cost) | Ask::Peek(cost) => cost,
+        let at = self.clock.now().as_micros();
+        let answer = |decision: Decision, cost| {
+            let taken = if decision.is_allowed() { cost } else { 0 };
+            Answer { decision, taken, at }
         };
-        let decision = shard.take(hash, key, rule, at, cost, &self.hasher, self.overflow.as_ref());
-        Ok(Answer { decision, taken: if decision.is_allowed() { cost } else { 0 }, at })
+        Ok(match ask {
+            Ask::Take(cost) => answer(self.take(key, &Take { rule, now: at, cost })?, cost),
+            Ask::TakeUpTo(most) => {
+                let taken = Cell::new(0);
+                let decision = self.take(key, &TakeUpTo { rule, now: at, most, taken: &taken })?;
+                answer(decision, taken.get())
+            }
+            Ask::Peek(cost) => answer(self.take(key, &Peek { rule, now: at, cost })?, 0),
+        })
     }
 
     /// Gives back `cost` tokens of `key` that were taken at `taken_at`; see [`Store::refund`].
@@ -189,21 +264,23 @@ impl<K: Hash + Eq, R: Rule, C: Clock> Memory<K, R, C> {
     pub fn try_refund<Q>(&self, key: &Q, rule: &R, cost: u32, taken_at: u64) -> Result<()>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + ?Sized,
     {
         self.check(cost)?;
-        let (hash, now) = (self.hasher.hash_one(key), self.clock.now().as_micros());
-        self.shard(hash).refund(hash, key, rule, now, taken_at, cost);
+        let now = self.clock.now().as_micros();
+        // A key that has been forgotten has its whole quota: there is nothing to give back.
+        let (place, refund) = (self.place(key), Refund { rule, now, taken_at, cost });
+        if self.change(place, &refund).is_none() {
+            let _ = self.change_locked(place, &refund);
+        }
         Ok(())
     }
 
     /// What has happened so far. Takes the lock of each shard in turn.
     pub fn stats(&self) -> Stats {
         self.shards.iter().fold(Stats::default(), |sum, shard| {
-            let stats = shard.0.lock().stats();
+            let stats = shard.0.locked.lock().stats();
             Stats {
-                allowed: sum.allowed + stats.allowed,
-                denied: sum.denied + stats.denied,
                 crowded_out: sum.crowded_out + stats.crowded_out,
                 evicted: sum.evicted + stats.evicted,
                 keys: sum.keys + stats.keys,
@@ -211,10 +288,59 @@ impl<K: Hash + Eq, R: Rule, C: Clock> Memory<K, R, C> {
         })
     }
 
+    /// Decides by `take`.
+    #[inline(always)]
+    fn take<Q>(&self, key: &Q, take: &impl Change<R, Result = Decision>) -> Result<Decision>
+    where
+        Q: Hash + ?Sized,
+    {
+        let place = self.place(key);
+        match self.change(place, take) {
+            Some(decision) => Ok(decision),
+            None => self.take_locked(place, take),
+        }
+    }
+
+    /// Of the type of the quick path, so that neither copies its decision.
+    #[cold]
+    #[inline(never)]
+    fn take_locked(&self, place: Place, take: &impl Change<R, Result = Decision>) -> Result<Decision> {
+        Ok(self.change_locked(place, take).unwrap_or_else(|retry_after| match &self.overflow {
+            Some(shared) => take.apply(&mut shared.lock()),
+            None => Decision::Denied { retry_after },
+        }))
+    }
+
     #[inline]
-    fn shard(&self, hash: u64) -> MutexGuard<'_, Shard<K, R>> {
-        // The low bits choose a place in the table and the top seven its tag: these are others.
-        self.shards[(hash >> 32) as usize & (self.shards.len() - 1)].0.lock()
+    fn place<Q: Hash + ?Sized>(&self, key: &Q) -> Place {
+        let tag = Tag::of(self.hasher.hash_one(key));
+        Place { tag, shard: tag.hash() as usize & (self.shards.len() - 1) }
+    }
+
+    /// Changes the state of a key without the lock of its shard, if that is enough.
+    #[inline(always)]
+    fn change<T: Change<R>>(&self, place: Place, change: &T) -> Option<T::Result> {
+        self.change_slot(self.slots.ring(place.shard).find(place.tag)?, place, change)
+    }
+
+    #[inline(always)]
+    fn change_slot<T: Change<R>>(&self, slot: &Slot, place: Place, change: &T) -> Option<T::Result> {
+        let changed = slot.change(place.tag, change)?;
+        if changed.is_sooner_fresh {
+            self.shards[place.shard].0.none_fresh_until.store(0, Ordering::Relaxed);
+        }
+        Some(changed.result)
+    }
+
+    /// Changes the state of a key, or says when there will be room for it.
+    fn change_locked<T: Change<R>>(&self, place: Place, change: &T) -> Result<T::Result, Duration> {
+        let Place { tag, shard } = place;
+        let Padded(Locked { locked, none_fresh_until }) = &self.shards[shard];
+        let (slots, room, moving) = (&self.slots, self.room, &self.moving);
+        let context = Context { slots, shard, room, none_fresh_until, moving };
+        locked.lock().change(&context, tag, change).map_err(|Crowded| {
+            Duration::from_micros(none_fresh_until.load(Ordering::Relaxed).saturating_sub(change.now()))
+        })
     }
 
     #[inline]
@@ -227,6 +353,10 @@ impl<K: Hash + Eq, R: Rule, C: Clock> Memory<K, R, C> {
 }
 
 impl<K, R: Rule, C> Memory<K, R, C> {
+    const fn max_keys(&self) -> usize {
+        self.room * self.shards.len()
+    }
+
     #[inline]
     fn check_open(&self, op: &'static str) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) { Err(closed(op)) } else { Ok(()) }
@@ -245,7 +375,7 @@ pub(crate) fn closed(op: &'static str) -> Error {
 
 impl<C: Clock> Store for Memory<Vec<u8>, Limit, C> {
     fn capability(&self) -> Capability {
-        Capability::new(BACKEND).linearizable().max_keys(self.max_keys)
+        Capability::new(BACKEND).linearizable().max_keys(self.max_keys())
     }
 
     async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
@@ -269,7 +399,7 @@ impl<C: Clock> Store for Memory<Vec<u8>, Limit, C> {
 impl<K, R: Rule, C: fmt::Debug> fmt::Debug for Memory<K, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory")
-            .field("max_keys", &self.max_keys)
+            .field("max_keys", &self.max_keys())
             .field("shards", &self.shards.len())
             .field("clock", &self.clock)
             .finish_non_exhaustive()

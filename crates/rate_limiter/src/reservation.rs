@@ -19,7 +19,7 @@ use crate::{Decision, Limit, Memory, RateLimiter};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "the tokens are given back when this is dropped"]
-pub struct Reservation<'a, K: Hash + Eq, C: Clock> {
+pub struct Reservation<'a, K: Hash, C: Clock> {
     limiter: &'a RateLimiter<Memory<K, Limit, C>>,
     key: K,
     at: u64,
@@ -45,7 +45,7 @@ pub enum Refusal {
     Failed(Error),
 }
 
-impl<K: Hash + Eq, C: Clock> Reservation<'_, K, C> {
+impl<K: Hash, C: Clock> Reservation<'_, K, C> {
     /// Keeps the tokens taken.
     pub fn commit(mut self) {
         self.cost = 0;
@@ -63,7 +63,7 @@ impl<K: Hash + Eq, C: Clock> Reservation<'_, K, C> {
     }
 }
 
-impl<K: Hash + Eq, C: Clock> Drop for Reservation<'_, K, C> {
+impl<K: Hash, C: Clock> Drop for Reservation<'_, K, C> {
     fn drop(&mut self) {
         if self.cost > 0 {
             // A store that was closed meanwhile has nothing to give back to.
@@ -72,7 +72,7 @@ impl<K: Hash + Eq, C: Clock> Drop for Reservation<'_, K, C> {
     }
 }
 
-impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
+impl<K: Hash, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     /// Takes `cost` tokens from `key` until the reservation is committed or dropped.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     pub fn try_reserve<Q>(&self, key: &Q, cost: u32) -> Result<Reservation<'_, K, C>, Refusal>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         let answer =
             self.store().try_ask(key, self.limit(), crate::Ask::Take(cost)).map_err(Refusal::Failed)?;
@@ -95,7 +95,7 @@ impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     }
 }
 
-impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
+impl<K: Hash, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     /// Reserves on several keys, all or none: when one is refused, the others are given back.
     ///
     /// Not one atomic decision ([`Capability::keys_per_decision`](crate::Capability)): until the refusal, others
@@ -110,13 +110,13 @@ impl<K: Hash + Eq, C: Clock> RateLimiter<Memory<K, Limit, C>> {
     ) -> Result<Vec<Reservation<'_, K, C>>, Refusal>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'a,
+        Q: Hash + ToOwned<Owned = K> + ?Sized + 'a,
     {
         requests.into_iter().map(|(key, cost)| self.try_reserve(key, cost)).collect()
     }
 }
 
-impl<K: Hash + Eq, C: Clock> fmt::Debug for Reservation<'_, K, C> {
+impl<K: Hash, C: Clock> fmt::Debug for Reservation<'_, K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reservation").field("at", &self.at).field("cost", &self.cost).finish_non_exhaustive()
     }

@@ -17,8 +17,26 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// Takes `cost` tokens, or nothing.
     fn take(&self, state: &mut Self::State, now: u64, cost: u32) -> Decision;
 
+    /// [`take`](Rule::take) on a [packed](State::pack) state: the state afterwards, if that can be packed, and
+    /// the decision.
+    #[inline(always)]
+    fn take_packed(&self, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
+        let mut state = Self::State::unpack(word);
+        let decision = self.take(&mut state, now, cost);
+        Some((state.pack()?, decision))
+    }
+
+    /// [`take_packed`](Rule::take_packed) of one token, where only the outcome is of interest.
+    #[inline(always)]
+    fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
+        let (word, decision) = self.take_packed(word, now, 1)?;
+        Some((word, decision.is_allowed()))
+    }
+
     /// What [`take`](Rule::take) would answer.
-    fn peek(&self, state: &Self::State, now: u64, cost: u32) -> Decision;
+    fn peek(&self, state: &Self::State, now: u64, cost: u32) -> Decision {
+        self.take(&mut state.clone(), now, cost)
+    }
 
     /// How many tokens could be taken at once.
     fn available(&self, state: &Self::State, now: u64) -> u64;
@@ -36,4 +54,18 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
 pub trait State: fmt::Debug + Default + Clone + PartialEq + Send + 'static {
     /// From when on the state is as good as none, so that the key may be forgotten: microseconds.
     fn fresh_at(&self) -> u64;
+
+    /// The state in one word below 2^63 - 1, if it fits: a store may then decide by compare-and-swap.
+    ///
+    /// [`unpack`](State::unpack) gives it back, and equal states have equal words.
+    fn pack(&self) -> Option<u64> {
+        None
+    }
+
+    /// The state that [`pack`](State::pack) made `word` of.
+    #[must_use]
+    fn unpack(word: u64) -> Self {
+        let _ = word;
+        Self::default()
+    }
 }

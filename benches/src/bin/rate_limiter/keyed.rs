@@ -133,7 +133,7 @@ pub(crate) fn ours<K: Key>(
     Ok(vec![
         Subject::new("RateLimiter", Role::Ours, move |key: &K| limiter.try_allow(key).unwrap_or(false)),
         Subject::new("Memory, typed", Role::Ours, move |key: &K| {
-            typed.try_acquire(key, &rule, 1).is_ok_and(|decision| decision.is_allowed())
+            typed.try_allow(key, &rule).unwrap_or(false)
         }),
     ])
 }

@@ -10,7 +10,7 @@ use rate_limiter::{Limit, Memory, OnFull, Quota, Stats};
 
 mod watched;
 
-use watched::{Key, Watched, Work, work};
+use watched::{Watched, was_rebuilt};
 
 /// Floods a bounded store with distinct keys, and checks its memory, its pauses and a key in use
 #[derive(Parser)]
@@ -30,18 +30,17 @@ struct Args {
 }
 
 /// The bars.
-const SWEEP_P99_NANOS: u64 = 50_000;
+const REBUILD_P99_NANOS: u64 = 50_000;
 const BYTES_PER_KEY: u64 = 128;
 const GROWTH_ALLOWED: f64 = 1.02;
 
 /// Asked for again and again during the flood; its quota is used up.
-const IN_USE: Key = Key(u64::MAX);
+const IN_USE: u64 = u64::MAX;
 const ASKED_EVERY: u64 = 1 << 12;
 
 struct Pauses {
     all: Histogram<u64>,
-    sweeps: Histogram<u64>,
-    growths: Histogram<u64>,
+    rebuilds: Histogram<u64>,
 }
 
 struct Flood {
@@ -68,9 +67,9 @@ fn run(args: &Args) -> Result<bool, BoxError> {
     let most = args.max_keys * BYTES_PER_KEY;
     bench::print(&format!(
         "{} distinct keys through {} places; load average {load:.1}\n\
-         bars: sweeps p99 < 50 us; memory at most {} MiB, and flat from 10 % of the requests on\n\n\
-         | quota | when full | ns a request | evicted | crowded out | MiB at 10, 50, 100 % | sweeps | p50, p99, p99.9, max us | growths | p99, max us | all p99, p99.9, p99.99, max us | |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         bars: rebuilds p99 < 50 us; memory at most {} MiB, and flat from 10 % of the requests on\n\n\
+         | quota | when full | ns a request | evicted | crowded out | MiB at 10, 50, 100 % | rebuilds | p50, p99, p99.9, max us | all p99, p99.9, p99.99, max us | |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n",
         args.requests,
         args.max_keys,
         most >> 20,
@@ -81,7 +80,7 @@ fn run(args: &Args) -> Result<bool, BoxError> {
             let flood = flood(args, *quota, on_full)?;
             let flat = flood.held[2] as f64 <= flood.held[0] as f64 * GROWTH_ALLOWED;
             let small = flood.held.iter().all(|held| *held <= most);
-            let kept = flood.pauses.sweeps.value_at_quantile(0.99) < SWEEP_P99_NANOS && flat && small;
+            let kept = flood.pauses.rebuilds.value_at_quantile(0.99) < REBUILD_P99_NANOS && flat && small;
             bench::print(&row(*quota, on_full, &flood, kept))?;
             met &= kept;
         }
@@ -95,30 +94,27 @@ fn flood(args: &Args, quota: Quota, on_full: OnFull) -> Result<Flood, BoxError> 
         (Watched(Limit::token_bucket(quota)?), Watched(Limit::token_bucket("1/day".parse()?)?));
     let before = rss()?;
     let max_keys = usize::try_from(args.max_keys)?;
-    let store = Memory::builder().max_keys(max_keys).on_full(on_full).build::<Key, Watched>()?;
+    let store = Memory::builder().max_keys(max_keys).on_full(on_full).build::<u64, Watched>()?;
     store.try_acquire(&IN_USE, &used_up, 1)?;
     let histogram = || Histogram::new_with_max(60_000_000_000, 3);
-    let mut pauses = Pauses { all: histogram()?, sweeps: histogram()?, growths: histogram()? };
-    let (mut held, mut asked) = ([0; 3], 1);
-    work();
+    let mut pauses = Pauses { all: histogram()?, rebuilds: histogram()? };
+    let mut held = [0; 3];
+    was_rebuilt();
     let start = clock.now();
     for request in 0..args.requests {
         let from = clock.now();
-        let decision = store.try_acquire(&Key(request), &rule, 1);
+        let decision = store.try_acquire(&request, &rule, 1);
         let nanos = u64::try_from(clock.now().since(from).as_nanos())?;
         decision?;
         pauses.all.record(nanos)?;
-        match work() {
-            Work::Nothing => {}
-            Work::Sweep => pauses.sweeps.record(nanos)?,
-            Work::Growth => pauses.growths.record(nanos)?,
+        if was_rebuilt() {
+            pauses.rebuilds.record(nanos)?;
         }
         if request % ASKED_EVERY == 0 {
-            asked += 1;
             if store.try_acquire(&IN_USE, &used_up, 1)?.is_allowed() {
                 return Err(Broken("a key in use was forgotten").into());
             }
-            work();
+            was_rebuilt();
         }
         for (place, share) in [10, 50, 100].into_iter().enumerate() {
             if request + 1 == args.requests * share / 100 {
@@ -130,9 +126,6 @@ fn flood(args: &Args, quota: Quota, on_full: OnFull) -> Result<Flood, BoxError> 
     let stats = store.stats();
     if stats.keys > max_keys {
         return Err(Broken("more keys are remembered than there are places").into());
-    }
-    if stats.allowed + stats.denied != args.requests + asked {
-        return Err(Broken("allowed and denied are not what was asked").into());
     }
     Ok(Flood { pauses, held, stats, nanos })
 }
@@ -146,13 +139,11 @@ fn row(quota: Quota, on_full: OnFull, flood: &Flood, kept: bool) -> String {
     let held = held.map(|held| (held >> 20).to_string()).join(", ");
     let verdict = if kept { "met" } else { "MISSED" };
     format!(
-        "| {quota} | {on_full:?} | {nanos:.0} | {} | {} | {held} | {} | {} | {} | {} | {} | {verdict} |\n",
+        "| {quota} | {on_full:?} | {nanos:.0} | {} | {} | {held} | {} | {} | {} | {verdict} |\n",
         stats.evicted,
         stats.crowded_out,
-        pauses.sweeps.len(),
-        micros(&pauses.sweeps, &[0.5, 0.99, 0.999, 1.0]),
-        pauses.growths.len(),
-        micros(&pauses.growths, &[0.99, 1.0]),
+        pauses.rebuilds.len(),
+        micros(&pauses.rebuilds, &[0.5, 0.99, 0.999, 1.0]),
         micros(&pauses.all, &[0.99, 0.999, 0.9999, 1.0]),
     )
 }

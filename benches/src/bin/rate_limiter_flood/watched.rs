@@ -1,52 +1,21 @@
-//! Keys and a rule that tell what a request made the store do, at the price of a store into memory.
+//! A rule that tells when a request made the store look for keys to forget, at the price of a store into memory.
 
-use std::{
-    hash::{Hash, Hasher},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rate_limiter::{Decision, Limit, LimitState, Rule, State};
 
 /// Only one thread asks: no ordering is needed, nor a read-modify-write.
-static SWEPT: AtomicBool = AtomicBool::new(false);
-static HASHED: AtomicU64 = AtomicU64::new(0);
+static LOOKED_AT: AtomicU64 = AtomicU64::new(0);
 
-/// What a request made the store do besides deciding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    Nothing,
-    /// It looked for keys to forget.
-    Sweep,
-    /// It moved a shard to a larger table.
-    Growth,
+/// Whether since the last call more states were looked at than a search for one key passes.
+pub(crate) fn was_rebuilt() -> bool {
+    const MORE_THAN_A_SEARCH: u64 = 100;
+    let looked_at = LOOKED_AT.load(Ordering::Relaxed);
+    LOOKED_AT.store(0, Ordering::Relaxed);
+    looked_at > MORE_THAN_A_SEARCH
 }
 
-/// What was done since the last call.
-pub(crate) fn work() -> Work {
-    let hashed = HASHED.load(Ordering::Relaxed);
-    HASHED.store(0, Ordering::Relaxed);
-    if SWEPT.load(Ordering::Relaxed) {
-        SWEPT.store(false, Ordering::Relaxed);
-        Work::Sweep
-    } else if hashed > 1 {
-        Work::Growth
-    } else {
-        Work::Nothing
-    }
-}
-
-/// A key that counts how often it is hashed: once, unless a table grows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key(pub(crate) u64);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        HASHED.store(HASHED.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        self.0.hash(state);
-    }
-}
-
-/// A limit whose states say that they are looked at for a sweep.
+/// A limit whose states count how often one is asked whether it is fresh.
 #[derive(Clone, Debug)]
 pub(crate) struct Watched(pub(crate) Limit);
 
@@ -79,7 +48,15 @@ impl Rule for Watched {
 
 impl State for WatchedState {
     fn fresh_at(&self) -> u64 {
-        SWEPT.store(true, Ordering::Relaxed);
+        LOOKED_AT.store(LOOKED_AT.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.0.fresh_at()
+    }
+
+    fn pack(&self) -> Option<u64> {
+        self.0.pack()
+    }
+
+    fn unpack(word: u64) -> Self {
+        Self(LimitState::unpack(word))
     }
 }

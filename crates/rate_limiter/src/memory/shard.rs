@@ -1,17 +1,16 @@
-use std::{
-    borrow::Borrow,
-    hash::{BuildHasher, Hash},
-    time::Duration,
+use hashbrown::HashTable;
+
+use super::{
+    change::Change,
+    slots::{Place, Ring, Slots, Tag},
+};
+use crate::{
+    Rule, State, Stats,
+    sync::{AtomicU64, Mutex, Ordering},
 };
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-use parking_lot::Mutex;
-
-use super::Stats;
-use crate::{Decision, Rule, State};
-
-/// A shard of this size is swept in some 15 us: that is the longest pause of a request, but for growing.
-const MOST_PER_SHARD: usize = 2_048;
+/// A shard with so many keys is rebuilt in some 20 us: that is the longest pause of a request.
+const MOST_PER_SHARD: usize = 1_792;
 /// With fewer keys a shard, chance would fill one shard long before the others.
 const LEAST_PER_SHARD: usize = 1_024;
 /// More do not help any machine's cores to meet less often.
@@ -24,193 +23,224 @@ pub(super) fn count_for(max_keys: usize) -> usize {
     for_pauses.max((for_cores + 1).next_power_of_two() / 2)
 }
 
-/// Keeps the locks of two shards out of one cache line, and of the pair that is prefetched together.
-#[repr(align(128))]
-pub(super) struct Padded<T>(pub(super) T);
-
-/// One lock's worth of keys.
-pub(super) struct Shard<K, R: Rule> {
-    slots: HashTable<Slot<K, R::State>>,
-    room: usize,
-    /// A sweep before then would free nothing: microseconds.
-    none_fresh_until: u64,
+/// What a thread must hold the lock of a shard for: new keys, and states that do not fit in a word.
+///
+/// A key is either in the ring of the shard or among the wide ones.
+pub(super) struct Shard<S> {
+    wide: HashTable<(Tag, S)>,
+    /// Keys in the ring.
+    in_ring: usize,
+    /// Slots of the ring that are not empty.
+    filled: usize,
     /// The latest time at which a new key came: microseconds.
     latest: u64,
-    allowed: u64,
-    denied: u64,
     crowded_out: u64,
     evicted: u64,
 }
 
-struct Slot<K, S> {
-    key: K,
-    state: S,
+/// Every place is taken by a key in use.
+pub(super) struct Crowded;
+
+/// When something happens, and how it is to be judged.
+struct Moment<'a, R> {
+    rule: &'a R,
+    /// Microseconds.
+    now: u64,
 }
 
-impl<K: Hash + Eq, R: Rule> Shard<K, R> {
-    pub(super) const fn with_room(room: usize) -> Self {
-        Self {
-            slots: HashTable::new(),
-            room,
-            none_fresh_until: 0,
-            latest: 0,
-            allowed: 0,
-            denied: 0,
-            crowded_out: 0,
-            evicted: 0,
-        }
+/// What the keys of one shard share.
+pub(super) struct Context<'a> {
+    pub(super) slots: &'a Slots,
+    pub(super) shard: usize,
+    pub(super) room: usize,
+    /// Rebuilding before then would free nothing: microseconds.
+    pub(super) none_fresh_until: &'a AtomicU64,
+    /// For keys that are on the move.
+    pub(super) moving: &'a Mutex<Vec<(Tag, u64)>>,
+}
+
+impl Context<'_> {
+    fn ring(&self) -> Ring<'_> {
+        self.slots.ring(self.shard)
+    }
+
+    fn expect_fresh_at(&self, at: u64) {
+        self.none_fresh_until.fetch_min(at, Ordering::Relaxed);
+    }
+}
+
+impl<S: State> Shard<S> {
+    pub(super) const fn new() -> Self {
+        Self { wide: HashTable::new(), in_ring: 0, filled: 0, latest: 0, crowded_out: 0, evicted: 0 }
     }
 
     pub(super) fn stats(&self) -> Stats {
-        Stats {
-            allowed: self.allowed,
-            denied: self.denied,
-            crowded_out: self.crowded_out,
-            evicted: self.evicted,
-            keys: self.slots.len(),
-        }
+        Stats { crowded_out: self.crowded_out, evicted: self.evicted, keys: self.keys() }
     }
 
-    #[inline]
-    #[expect(clippy::too_many_arguments, reason = "one call, inlined")]
-    pub(super) fn take<Q>(
+    fn keys(&self) -> usize {
+        self.in_ring + self.wide.len()
+    }
+
+    /// Changes the state of `tag`, wherever it is; a new key is remembered unless it is fresh afterwards.
+    pub(super) fn change<R: Rule<State = S>, T: Change<R>>(
         &mut self,
-        hash: u64,
-        key: &Q,
-        rule: &R,
-        now: u64,
-        cost: u32,
-        hasher: &DefaultHashBuilder,
-        overflow: Option<&Mutex<R::State>>,
-    ) -> Decision
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
-    {
-        let decision = match self.slots.find_mut(hash, |slot| slot.key.borrow() == key) {
-            Some(slot) => {
-                let decision = rule.take(&mut slot.state, now, cost);
-                // It may be whole earlier than the last sweep knew: under another quota, for example.
-                self.none_fresh_until = self.none_fresh_until.min(slot.state.fresh_at());
-                decision
+        context: &Context<'_>,
+        tag: Tag,
+        change: &T,
+    ) -> Result<T::Result, Crowded> {
+        let ring = context.ring();
+        if let Some(slot) = ring.find(tag) {
+            if let Some(changed) = slot.change(tag, change) {
+                if changed.is_sooner_fresh {
+                    context.expect_fresh_at(0);
+                }
+                return Ok(changed.result);
             }
-            None => self.take_as_new(hash, key, rule, now, cost, hasher, overflow),
+            // The state no longer fits in a word.
+            let mut state = S::unpack(ring.remove(slot));
+            self.in_ring -= 1;
+            let result = change.apply(&mut state);
+            self.put_wide(context, tag, state);
+            return Ok(result);
+        }
+        if let Some((_, state)) = self.wide.find_mut(tag.hash(), |(other, _)| *other == tag) {
+            let result = change.apply(state);
+            context.expect_fresh_at(state.fresh_at());
+            return Ok(result);
+        }
+        let mut state = S::default();
+        let result = change.apply(&mut state);
+        if state.fresh_at() <= change.now() {
+            return Ok(result);
+        }
+        let at = Moment { rule: change.rule(), now: change.now() };
+        let is_in = match state.pack() {
+            Some(word) => self.insert(context, &at, tag, word),
+            None => self.insert_wide(context, &at, tag, state),
         };
-        if decision.is_allowed() {
-            self.allowed += 1;
+        self.latest = change.now();
+        if is_in {
+            Ok(result)
         } else {
-            self.denied += 1;
-        }
-        decision
-    }
-
-    pub(super) fn peek<Q>(&self, hash: u64, key: &Q, rule: &R, now: u64, cost: u32) -> Decision
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        match self.find(hash, key) {
-            Some(state) => rule.peek(state, now, cost),
-            None => rule.peek(&R::State::default(), now, cost),
-        }
-    }
-
-    /// Tokens that could be taken at once, as far as a cost can say.
-    pub(super) fn available<Q>(&self, hash: u64, key: &Q, rule: &R, now: u64) -> u32
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        let available = match self.find(hash, key) {
-            Some(state) => rule.available(state, now),
-            None => rule.available(&R::State::default(), now),
-        };
-        u32::try_from(available).unwrap_or(u32::MAX)
-    }
-
-    /// A key that has been forgotten has its whole quota: there is nothing to give back.
-    pub(super) fn refund<Q>(&mut self, hash: u64, key: &Q, rule: &R, now: u64, taken_at: u64, cost: u32)
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        if let Some(slot) = self.slots.find_mut(hash, |slot| slot.key.borrow() == key) {
-            rule.refund(&mut slot.state, now, taken_at, cost);
-            // It may be whole earlier than the last sweep knew.
-            self.none_fresh_until = 0;
-        }
-    }
-
-    fn find<Q>(&self, hash: u64, key: &Q) -> Option<&R::State>
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        self.slots.find(hash, |slot| slot.key.borrow() == key).map(|slot| &slot.state)
-    }
-
-    #[cold]
-    #[expect(clippy::too_many_arguments, reason = "those of its caller")]
-    fn take_as_new<Q>(
-        &mut self,
-        hash: u64,
-        key: &Q,
-        rule: &R,
-        now: u64,
-        cost: u32,
-        hasher: &DefaultHashBuilder,
-        overflow: Option<&Mutex<R::State>>,
-    ) -> Decision
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
-    {
-        let mut state = R::State::default();
-        let decision = rule.take(&mut state, now, cost);
-        if !decision.is_allowed() {
-            // Still whole: nothing to remember.
-            return decision;
-        }
-        if self.slots.len() >= self.room {
-            self.sweep(rule, now);
-        }
-        self.latest = now;
-        if self.slots.len() >= self.room {
             self.crowded_out += 1;
-            return match overflow {
-                Some(shared) => rule.take(&mut shared.lock(), now, cost),
-                None => Decision::Denied {
-                    retry_after: Duration::from_micros(self.none_fresh_until.saturating_sub(now)),
-                },
-            };
+            Err(Crowded)
         }
-        self.slots.insert_unique(hash, Slot { key: key.to_owned(), state }, |slot| {
-            hasher.hash_one(slot.key.borrow())
-        });
-        decision
+    }
+
+    /// Whether there was room for a key that is not there.
+    fn insert<R: Rule<State = S>>(
+        &mut self,
+        context: &Context<'_>,
+        at: &Moment<'_, R>,
+        tag: Tag,
+        word: u64,
+    ) -> bool {
+        if self.keys() < context.room && !context.ring().has_room(self.filled) {
+            // Fresh keys that nobody needs the place of stay: they may come again.
+            self.rebuild(context, &Moment { now: 0, ..*at });
+        }
+        if !self.put(context, at.now, tag, word) {
+            self.forget(context, at);
+            return self.put(context, at.now, tag, word);
+        }
+        true
+    }
+
+    fn put(&mut self, context: &Context<'_>, now: u64, tag: Tag, word: u64) -> bool {
+        let ring = context.ring();
+        let has_room = self.keys() < context.room;
+        let slot = match ring.place::<S>(tag, if has_room { None } else { Some(now) }) {
+            Place::Evicted(slot) => {
+                self.evicted += 1;
+                slot
+            }
+            Place::Dead(slot) if has_room => {
+                self.in_ring += 1;
+                slot
+            }
+            Place::Empty(slot) if has_room => {
+                (self.in_ring, self.filled) = (self.in_ring + 1, self.filled + 1);
+                slot
+            }
+            _ => return false,
+        };
+        ring.put(slot, tag, word);
+        context.expect_fresh_at(S::unpack(word).fresh_at());
+        true
+    }
+
+    fn insert_wide<R: Rule<State = S>>(
+        &mut self,
+        context: &Context<'_>,
+        at: &Moment<'_, R>,
+        tag: Tag,
+        state: S,
+    ) -> bool {
+        if self.keys() >= context.room {
+            self.forget(context, at);
+        }
+        let has_room = self.keys() < context.room;
+        if has_room {
+            self.put_wide(context, tag, state);
+        }
+        has_room
+    }
+
+    fn put_wide(&mut self, context: &Context<'_>, tag: Tag, state: S) {
+        context.expect_fresh_at(state.fresh_at());
+        if self.wide.len() == self.wide.capacity() {
+            // Left to itself, a table full of what was removed would double beyond the room.
+            let mut larger = HashTable::with_capacity((2 * self.wide.len()).clamp(4, context.room.max(4)));
+            for entry in self.wide.drain() {
+                larger.insert_unique(entry.0.hash(), entry, |(tag, _)| tag.hash());
+            }
+            self.wide = larger;
+        }
+        self.wide.insert_unique(tag.hash(), (tag, state), |(tag, _)| tag.hash());
     }
 
     /// Forgets the keys whose quota is whole again.
-    fn sweep(&mut self, rule: &R, now: u64) {
+    fn forget<R: Rule<State = S>>(&mut self, context: &Context<'_>, at: &Moment<'_, R>) {
+        if at.now >= context.none_fresh_until.load(Ordering::Relaxed) || self.was_set_back(at.now) {
+            self.rebuild(context, at);
+        }
+    }
+
+    /// Whether the clock was set back since the last new key came.
+    const fn was_set_back(&self, now: u64) -> bool {
         /// Threads overtake each other by less.
         const SET_BACK: u64 = 1_000_000;
-        let set_back = self.latest > now.saturating_add(SET_BACK);
-        if now < self.none_fresh_until && !set_back {
-            return;
-        }
-        let before = self.slots.len();
+        self.latest > now.saturating_add(SET_BACK)
+    }
+
+    /// Moves the keys that are in use at `at` to a ring that is large enough.
+    fn rebuild<R: Rule<State = S>>(&mut self, context: &Context<'_>, at: &Moment<'_, R>) {
+        let &Moment { rule, now } = at;
+        let (before, is_set_back) = (self.keys(), now > 0 && self.was_set_back(now));
         let mut next = u64::MAX;
-        self.slots.retain(|slot| {
-            if set_back {
-                rule.mend(&mut slot.state, now);
+        let mut is_in_use = |state: &mut S| {
+            if is_set_back {
+                rule.mend(state, now);
             }
-            let fresh_at = slot.state.fresh_at();
+            let fresh_at = state.fresh_at();
             if fresh_at > now {
                 next = next.min(fresh_at);
             }
             fresh_at > now
+        };
+        self.wide.retain(|(_, state)| is_in_use(state));
+        let mut moving = context.moving.lock();
+        moving.clear();
+        context.slots.clear(context.shard, &mut moving, |word| {
+            let mut state = S::unpack(word);
+            // A mended state is no wider than it was.
+            is_in_use(&mut state).then(|| state.pack().unwrap_or(word))
         });
-        self.evicted += (before - self.slots.len()) as u64;
-        self.none_fresh_until = if self.slots.len() < self.room { 0 } else { next };
+        (self.in_ring, self.filled) = (moving.len(), moving.len());
+        self.evicted += (before - self.keys()) as u64;
+        // Before anyone can make one of them fresh earlier.
+        context.none_fresh_until.store(next, Ordering::Relaxed);
+        context.slots.fill(context.shard, &moving);
     }
 }
