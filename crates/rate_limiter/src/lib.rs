@@ -6,9 +6,13 @@ mod bucket;
 pub mod conformance;
 mod decision;
 mod direct;
+#[cfg(feature = "fallback")]
+pub mod fallback;
 pub mod fixed_window;
 pub mod gcra;
 pub mod leaky_bucket;
+#[cfg(feature = "lease")]
+pub mod lease;
 mod limit;
 mod limiter;
 mod memory;

@@ -424,4 +424,9 @@ impl State for LimitState {
     fn unpack(word: u64) -> Self {
         Self(AnyState::Bucket(BucketState::unpack(word)))
     }
+
+    #[inline]
+    fn packed_fresh_at(word: u64) -> u64 {
+        BucketState::packed_fresh_at(word)
+    }
 }

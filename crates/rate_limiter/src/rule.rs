@@ -68,4 +68,10 @@ pub trait State: fmt::Debug + Default + Clone + PartialEq + Send + 'static {
         let _ = word;
         Self::default()
     }
+
+    /// [`fresh_at`](State::fresh_at) of the state that [`pack`](State::pack) made `word` of.
+    #[must_use]
+    fn packed_fresh_at(word: u64) -> u64 {
+        Self::unpack(word).fresh_at()
+    }
 }

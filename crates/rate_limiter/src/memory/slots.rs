@@ -79,7 +79,7 @@ impl Slot {
             let next = next | generation;
             match self.word.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    let fresh_at = |word| R::State::unpack(word & !GENERATION).fresh_at();
+                    let fresh_at = |word| R::State::packed_fresh_at(word & !GENERATION);
                     return Some(Changed { result, is_sooner_fresh: fresh_at(next) < fresh_at(seen) });
                 }
                 Err(other) => seen = other,
@@ -90,7 +90,7 @@ impl Slot {
     /// Takes the slot from its key if the state is as good as none at `now`. Under the lock.
     fn evict<S: State>(&self, now: u64) -> bool {
         let word = self.word.load(Ordering::Acquire);
-        S::unpack(word & !GENERATION).fresh_at() <= now
+        S::packed_fresh_at(word & !GENERATION) <= now
             && self.word.compare_exchange(word, word | BUSY, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 

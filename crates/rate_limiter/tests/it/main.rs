@@ -8,6 +8,8 @@ mod direct;
 mod full_store;
 mod invalid;
 mod known_bugs;
+#[cfg(feature = "lease")]
+mod lease;
 mod model;
 mod reservations;
 mod shadow;
