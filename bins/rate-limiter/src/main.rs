@@ -8,13 +8,17 @@ use clap::Parser;
 use clock::{Clock, PreciseClock};
 use rate_limiter::{Algorithm, Limit, Memory, Quota, RateLimiter};
 
+mod args;
 mod backend;
 mod floor;
 mod quota;
+mod remote;
+mod server;
 mod table;
 mod tally;
 mod workload;
 
+use args::{ServerArgs, Usage};
 use backend::Backend;
 use table::Algorithms;
 use workload::Limiting;
@@ -24,6 +28,8 @@ Examples:
   rate-limiter                                           10M decisions in memory, as fast as they go
   rate-limiter --algorithm all                           every algorithm, in one table
   rate-limiter --quota '100/s burst 20' --keys 1M        one million keys, another quota
+  rate-limiter --backend redis --batch 64                a Redis decides, 64 in a round trip
+  rate-limiter --backend redis-cluster --lease 1000      permits taken in lots, decisions in memory
   rate-limiter --rate 200k --arrivals poisson            an open loop: latency under offered load
   rate-limiter --report out/rate-limiter.html            one page with plots
   rate-limiter --virtual-time --seed 7                   a simulated clock: the same outcome each time";
@@ -49,6 +55,8 @@ struct Args {
     #[arg(long, default_value = "zipf:0.99")]
     distribution: KeyDistribution,
     #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
     run: RunArgs,
 }
 
@@ -67,21 +75,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// The flags make no sense together.
-#[derive(Debug)]
-struct Usage(String);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
 fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
     args.backend.check().map_err(Usage)?;
     args.run.check().map_err(Usage)?;
+    args.server.check(args.backend).map_err(Usage)?;
     let keys = Keys::new(args.keys, args.distribution).map_err(|error| Usage(error.to_string()))?;
     if args.keys > tally::MOST_KEYS {
         bail!(Usage(format!(
@@ -107,9 +104,16 @@ fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
 fn measure(args: &Args, keys: &Keys, algorithm: Algorithm) -> anyhow::Result<(Report, Run, ExitStatus)> {
     let virtual_clock = args.run.virtual_clock();
     let config = args.run.config(virtual_clock.clone());
-    let half = || quota::admitting_half(&config, args.keys, args.distribution, algorithm);
+    let rate = args.backend.expected_rate(args.server.lease.is_some(), args.server.batch > 1);
+    let half = || quota::admitting_half(&config, args.keys, args.distribution, algorithm, rate);
     let quota = args.quota.unwrap_or_else(half);
     let limit = Limit::new(algorithm, quota).map_err(|error| Usage(format!("--quota: {error}")))?;
+    if args.backend != Backend::Memory {
+        if virtual_clock.is_some() {
+            bail!(Usage(format!("--virtual-time: the backend {} has a clock of its own", args.backend)));
+        }
+        return server::drive(args, &config, keys, &limit);
+    }
     match virtual_clock {
         Some(clock) => limiting(args, &config, keys, limit, clock),
         None => limiting(args, &config, keys, limit, PreciseClock::new()),
@@ -130,14 +134,7 @@ fn limiting<C: Clock + Clone>(
     let workload = Limiting::new(RateLimiter::new(store, limit), keys.clone(), clock);
     let limiter = workload.limiter();
     let measured = args.run.measure("rate-limiter", env!("CARGO_PKG_VERSION"), config, workload, |report| {
-        let mut flag = |name: &str, value: String| report.config.insert(name.to_owned(), value);
-        flag("backend", args.backend.to_string());
-        for part in limiter.limit().parts() {
-            flag("algorithm", part.algorithm().to_string());
-            flag("quota", part.quota().to_string());
-        }
-        flag("keys", args.keys.to_string());
-        flag("distribution", args.distribution.to_string());
+        args.describe(limiter.limit(), report);
         report.ceilings.push(ceiling);
         let stats = limiter.store().stats();
         report.facts.push(Fact { name: "keys remembered".to_owned(), value: stats.keys.to_string() });

@@ -5,10 +5,8 @@ use std::time::Duration;
 use bench::{Amount, Config, KeyDistribution, Pacing};
 use rate_limiter::{Algorithm, Quota};
 
-/// Decisions a second that a closed loop is taken to make; the burst outweighs the inflow, so that a
-/// machine of another speed still admits between 40 and 60 %.
-const CLOSED_LOOP_RATE: f64 = 10_000_000.0;
-/// The part of the grants that flows in during the run.
+/// The part of the grants that flows in during the run: little, so that a machine of another speed still admits
+/// between 40 and 60 %.
 const INFLOW: f64 = 0.2;
 
 /// Every algorithm counts a burst of this size.
@@ -17,15 +15,17 @@ const MOST_GRANTS: f64 = 1e9;
 /// A window that is longer than a run of ten million decisions, so that a slow machine admits as much.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Finds the quota for `keys` drawn from `distribution`.
+/// Finds the quota for `keys` drawn from `distribution`, where a closed loop makes `closed_loop_rate` decisions a
+/// second.
 pub(crate) fn admitting_half(
     config: &Config,
     keys: u64,
     distribution: KeyDistribution,
     algorithm: Algorithm,
+    closed_loop_rate: f64,
 ) -> Quota {
     let rate = match &config.pacing {
-        Pacing::Closed => CLOSED_LOOP_RATE,
+        Pacing::Closed => closed_loop_rate,
         Pacing::Open { plan, .. } | Pacing::Virtual { plan, .. } => plan.rate,
     };
     let (requests, seconds) = match config.amount {

@@ -6,7 +6,7 @@ use bench::{BoxError, Class, ClassKind, Invariant, Keys, Outcome, Rng, RunFacts,
 use clock::{Clock, Time};
 use rate_limiter::{Decision, Limit, Memory, RateLimiter, Result};
 
-use crate::tally::Tally;
+use crate::tally::{Tally, Told};
 
 /// Decisions on keys drawn from a distribution.
 pub(crate) struct Limiting<C> {
@@ -72,6 +72,7 @@ impl<C: Clock> Workload for Limiting<C> {
     fn verify(&self, run: &RunFacts) -> Vec<Invariant> {
         let elapsed = self.clock.now().since(self.start);
         let crowded_out = self.limiter.store().stats().crowded_out;
-        self.tally.check(self.limiter.limit(), elapsed, run, crowded_out)
+        let told = Told { crowded_out, ..Told::default() };
+        self.tally.check(self.limiter.limit(), elapsed, run, told)
     }
 }

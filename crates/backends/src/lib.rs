@@ -6,7 +6,7 @@ mod error;
 #[cfg_attr(not(feature = "rdkafka-0_39"), expect(unreachable_pub, reason = "public with `rdkafka-0_39`"))]
 mod kafka;
 #[cfg(feature = "redis")]
-#[cfg_attr(not(feature = "redis-1"), expect(unreachable_pub, reason = "public with `redis-1`"))]
+#[cfg_attr(not(feature = "redis-1"), expect(unreachable_pub, dead_code, reason = "public with `redis-1`"))]
 mod redis;
 #[cfg(feature = "scylla")]
 #[cfg_attr(not(feature = "scylla-1"), expect(unreachable_pub, reason = "public with `scylla-1`"))]
@@ -19,14 +19,14 @@ pub use error::{Error, ErrorKind, Result, Retry};
 #[cfg(feature = "kafka")]
 pub use crate::kafka::Kafka;
 #[cfg(feature = "redis")]
-pub use crate::redis::Redis;
+pub use crate::redis::{NodeMemory, Redis};
 #[cfg(feature = "scylla")]
 pub use crate::scylla::Cql;
 
 /// For code that speaks to Redis by the `redis` crate, version 1. Feature `redis-1`.
 #[cfg(feature = "redis-1")]
 pub mod redis_1 {
-    pub use crate::redis::{RedisConnection, redis_error};
+    pub use crate::redis::{Acknowledged, RedisConnection, Wait, redis_error};
 }
 
 /// For code that speaks to Kafka by the `rdkafka` crate, version 0.39. Feature `rdkafka-0_39`.

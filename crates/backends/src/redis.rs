@@ -5,20 +5,36 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
-use redis::{
-    Client, ConnectionAddr, ErrorKind as DriverKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    RedisResult,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    cluster::ClusterClientBuilder,
-};
+use redis::{RedisResult, cmd};
+use tokio::time::Instant;
 
 use crate::{Config, Error, ErrorKind, Result, Retry, Scheme};
 
+mod batch;
+mod cluster;
 mod connection;
+mod durable;
+mod endpoint;
 mod error;
+mod link;
+mod memory;
+mod node;
+mod resp;
+mod route;
+mod tls;
+mod topology;
 
 pub use connection::RedisConnection;
+#[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]
+pub use durable::{Acknowledged, Wait};
 pub use error::redis_error;
+pub use memory::NodeMemory;
+
+use cluster::Cluster;
+use connection::Server;
+use endpoint::{Address, Settings};
+use error::Failure;
+use node::Node;
 
 /// A connection to one Redis or Valkey, or to a cluster: it reconnects, and takes requests from many
 /// tasks at once.
@@ -52,13 +68,15 @@ impl Redis {
     pub async fn connect(config: &Config) -> Result<Self> {
         config.expect(&[Scheme::Redis, Scheme::RedisCluster])?;
         let backend = config.scheme().as_str();
-        let connected = match config.scheme() {
-            Scheme::RedisCluster => cluster(config).await,
-            _ => single(config).await,
+        let settings = Settings::new(config)?;
+        let server = match config.scheme() {
+            Scheme::RedisCluster => cluster(config, settings).await,
+            _ => single(config, settings).await,
         };
-        let mut connection = connected.map_err(|error| harmless(backend, "connect", error))?;
-        // A login that is missing shows only with the first command.
-        ping(&mut connection).await.map_err(|error| harmless(backend, "connect", error))?;
+        let server = server.map_err(|failure| harmless(failure.at(backend, "connect")))?;
+        let mut connection = RedisConnection::new(backend, server);
+        // Of a cluster, every master has to be there.
+        ping(&mut connection).await.map_err(|error| harmless(redis_error(backend, "connect", error)))?;
         Ok(Self { config: config.clone(), connection: RwLock::new(Some(connection)) })
     }
 
@@ -71,7 +89,32 @@ impl Redis {
     /// `Unavailable`, `Timeout` or `Closed`.
     pub async fn health(&self) -> Result<()> {
         let mut connection = self.open("health")?;
-        ping(&mut connection).await.map_err(|error| harmless(self.backend(), "health", error))
+        let pong = ping(&mut connection).await;
+        pong.map_err(|error| harmless(redis_error(self.backend(), "health", error)))
+    }
+
+    /// Runs one command with one key, waits for replicas to receive what it wrote, and tells how many
+    /// have. `op` is for errors.
+    ///
+    /// Such a wait holds up its connection, so each call has one of its own: there are up to 16 a
+    /// server, and further calls queue for them in order. The command and the `WAIT` behind it have the
+    /// request time-out and that of `wait` together; the queue before them has as long.
+    ///
+    /// What replicas received makes a loss at a failover less likely, not impossible: a replica that
+    /// did not receive it may be promoted.
+    ///
+    /// Cancel safe: the command may happen nevertheless; the connection is closed.
+    ///
+    /// # Errors
+    ///
+    /// Fewer replicas than waited for are none. `Overloaded` where no connection became free in time,
+    /// `Unavailable` or `Timeout` where there was no answer, `Invalid` for a command without a key on a
+    /// cluster, and what the server answers to the command. Only those with [`Retry::Ambiguous`] may
+    /// have happened.
+    #[cfg(feature = "redis-1")]
+    pub async fn durable(&self, op: &'static str, command: &redis::Cmd, wait: Wait) -> Result<Acknowledged> {
+        let connection = self.open(op)?;
+        durable::durable(connection.server(), self.backend(), op, command, wait).await
     }
 
     /// Closes: later calls are `Closed` errors. Requests in flight still get their answers, within the
@@ -113,65 +156,29 @@ impl fmt::Debug for Redis {
 }
 
 async fn ping(connection: &mut RedisConnection) -> RedisResult<()> {
-    redis::cmd("PING").query_async::<String>(connection).await.map(|_| ())
+    cmd("PING").query_async::<String>(connection).await.map(|_| ())
 }
 
 /// The error of a request that changes nothing, and so is never ambiguous.
-fn harmless(backend: &'static str, op: &'static str, error: RedisError) -> Error {
-    match redis_error(backend, op, error) {
-        error if error.retry() == Retry::Ambiguous => error.with_retry(Retry::Safe),
-        error => error,
-    }
+fn harmless(error: Error) -> Error {
+    if error.retry() == Retry::Ambiguous { error.with_retry(Retry::Safe) } else { error }
 }
 
-async fn single(config: &Config) -> RedisResult<RedisConnection> {
-    let (host, port) = config.nodes()[0].clone();
-    let host = host.trim_matches(['[', ']']).to_owned();
-    let mut settings = RedisConnectionInfo::default();
-    if let Some((user, password)) = config.login() {
-        settings = settings.set_password(password);
-        if !user.is_empty() {
-            settings = settings.set_username(user);
-        }
-    }
-    if let Some(database) = config.path() {
-        settings =
-            settings.set_db(database.parse().map_err(|_| (DriverKind::InvalidClientConfig, "database"))?);
-    }
-    let info = ConnectionAddr::Tcp(host, port).into_connection_info()?.set_redis_settings(settings);
-    let limits = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(config.connect_deadline()))
-        .set_response_timeout(Some(config.request_deadline()))
-        // Each request that finds no connection tries once, and its caller decides about the next.
-        .set_number_of_retries(0);
-    let manager = ConnectionManager::new_with_config(Client::open(info)?, limits).await?;
-    Ok(RedisConnection::Single(manager))
+fn addresses(config: &Config) -> Vec<Address> {
+    let address = |(host, port): &(String, u16)| {
+        // An IPv6 address stands in brackets.
+        Address { host: host.trim_matches(['[', ']']).into(), port: *port }
+    };
+    config.nodes().iter().map(address).collect()
 }
 
-async fn cluster(config: &Config) -> RedisResult<RedisConnection> {
-    let nodes = config.nodes().iter().map(|(host, port)| (host.trim_matches(['[', ']']).to_owned(), *port));
-    let mut builder = ClusterClientBuilder::new(nodes)
-        .connection_timeout(config.connect_deadline())
-        .response_timeout(config.request_deadline())
-        // The driver would also repeat what was cut off after it was sent.
-        .retries(0);
-    if let Some((user, password)) = config.login() {
-        builder = builder.password(password);
-        if !user.is_empty() {
-            builder = builder.username(user);
-        }
-    }
-    let connected = builder.build()?.get_async_connection().await;
-    connected.map(RedisConnection::Cluster).map_err(|error| {
-        // What went wrong with the nodes is told in words only.
-        let detail = error.detail().unwrap_or_default().to_owned();
-        let kind = match error.kind() {
-            DriverKind::Io if detail.contains("AuthenticationFailed") || detail.contains("NOAUTH") => {
-                DriverKind::AuthenticationFailed
-            }
-            DriverKind::Io => DriverKind::ClusterConnectionNotFound,
-            _ => return error,
-        };
-        (kind, "no node answered", detail).into()
-    })
+async fn single(config: &Config, settings: Settings) -> Result<Server, Failure> {
+    let deadline = Instant::now() + settings.connect_timeout;
+    let node = Node::new(addresses(config).swap_remove(0), settings.into());
+    node.link(deadline).await?;
+    Ok(Server::Single(node))
+}
+
+async fn cluster(config: &Config, settings: Settings) -> Result<Server, Failure> {
+    Ok(Server::Cluster(Cluster::connect(addresses(config), settings).await?))
 }

@@ -74,6 +74,8 @@ pub(crate) struct Look<'a> {
     bucket: &'a Bucket,
     now: u64,
     tick: u64,
+    /// Ticks in which nothing flows yet: the bucket was emptied by a call that read the clock later but came first.
+    ahead: u64,
     /// Units that the bucket misses.
     missing: u64,
 }
@@ -140,6 +142,12 @@ impl Bucket {
         Some((BucketState { whole_at: now + missing, spare: 0 }.pack()?, true))
     }
 
+    /// What the Lua mirror counts with: burst, units in a token and in a tick, the tick, ticks in the period.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn numbers(&self) -> [u64; 5] {
+        [self.burst, self.scale.get(), self.inflow.get(), self.tick.get(), self.period]
+    }
+
     /// Looks at the bucket at `now`, in microseconds, and mends a state from before the clock was set back.
     #[inline]
     pub(crate) fn look(&self, state: &mut BucketState, now: u64) -> Look<'_> {
@@ -148,32 +156,32 @@ impl Bucket {
         let whole =
             if self.tick.get() == 1 { state.whole_at } else { state.whole_at.div_ceil(self.tick.get()) };
         let ticks = whole.saturating_sub(tick);
-        let missing = if ticks == 0 { 0 } else { self.missing(state, tick, ticks) };
-        Look { bucket: self, now, tick, missing }
+        let (missing, ahead) = if ticks == 0 { (0, 0) } else { self.missing(state, tick, ticks) };
+        Look { bucket: self, now, tick, ahead, missing }
     }
 
-    /// The units that a bucket misses which is whole in `ticks`.
+    /// The units that a bucket misses which is whole in `ticks`, and the ticks in which nothing flows yet.
     #[inline]
-    fn missing(&self, state: &mut BucketState, tick: u64, ticks: u64) -> u64 {
+    fn missing(&self, state: &mut BucketState, tick: u64, ticks: u64) -> (u64, u64) {
         // A spare from another quota may exceed this one's tick: it is not trusted then.
         let spare = if state.spare < self.inflow.get() { state.spare } else { 0 };
         // Compared before multiplied: the products stay below 2^53.
         if ticks <= self.fill {
-            return (ticks * self.inflow.get() - spare).min(self.capacity);
+            return ((ticks * self.inflow.get() - spare).min(self.capacity), 0);
         }
         self.missing_more(state, tick, ticks)
     }
 
     #[cold]
-    fn missing_more(&self, state: &mut BucketState, tick: u64, ticks: u64) -> u64 {
+    fn missing_more(&self, state: &mut BucketState, tick: u64, ticks: u64) -> (u64, u64) {
         // The bucket was emptied in the future. A moment ahead, it was emptied by a thread that read
         // the clock later but came first: nothing flows until then. Further ahead, the clock was set
         // back, or the quota has changed: the bucket is empty now.
         if ticks - self.fill <= self.period {
-            return self.capacity + (ticks - self.fill).saturating_mul(self.inflow.get()).min(EXACT);
+            return (self.capacity, ticks - self.fill);
         }
         *state = self.state(tick, self.capacity);
-        self.capacity
+        (self.capacity, 0)
     }
 
     /// The state of a bucket that misses `missing` units at `tick`.
@@ -205,7 +213,7 @@ impl Look<'_> {
     /// Whether `cost` tokens, at most the burst, are there.
     #[inline]
     pub(crate) fn fits(&self, cost: u64) -> bool {
-        self.missing + self.bucket.units(cost) <= self.bucket.capacity
+        self.ahead == 0 && self.missing + self.bucket.units(cost) <= self.bucket.capacity
     }
 
     /// Whole tokens that are there.
@@ -237,16 +245,16 @@ impl Look<'_> {
     /// The bucket with `cost` tokens given back.
     pub(crate) fn give(&mut self, cost: u64) -> BucketState {
         self.missing = self.missing.saturating_sub(self.bucket.units(cost));
-        self.bucket.state(self.tick, self.missing)
+        self.bucket.state(self.tick + self.ahead, self.missing)
     }
 
     #[inline]
     fn until_missing_at_most(&self, units: u64) -> Duration {
         let excess = self.missing.saturating_sub(units);
-        if excess == 0 {
+        if excess == 0 && self.ahead == 0 {
             return Duration::ZERO;
         }
-        let tick = self.tick + self.bucket.ticks_to_fill(excess);
+        let tick = self.tick + self.ahead + self.bucket.ticks_to_fill(excess);
         Duration::from_micros((tick * self.bucket.tick.get()).saturating_sub(self.now))
     }
 }
@@ -324,7 +332,7 @@ impl Bid<'_> {
     #[inline]
     pub(crate) fn decision(&self, word: u64, taken: bool) -> Decision {
         let missing = word.saturating_sub(self.units);
-        let look = Look { bucket: self.bucket, now: self.now, tick: self.tick, missing };
+        let look = Look { bucket: self.bucket, now: self.now, tick: self.tick, ahead: 0, missing };
         if taken {
             Decision::allowed(look.tokens(), look.until_whole())
         } else {

@@ -37,6 +37,12 @@ impl FixedWindow {
         Ok(Self { tokens, period })
     }
 
+    /// What the Lua mirror counts with.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn numbers(&self) -> [u64; 2] {
+        [self.tokens, self.period]
+    }
+
     /// The state at `now`: that of the window which `now` is in.
     fn current(&self, state: WindowState, now: u64) -> WindowState {
         debug_assert!(now <= LATEST, "the callers see to it");
@@ -93,7 +99,10 @@ impl Rule for FixedWindow {
     }
 
     fn mend(&self, state: &mut WindowState, now: u64) {
-        *state = self.current(*state, now.min(LATEST));
+        let current = self.current(*state, now.min(LATEST));
+        if current.end < state.end {
+            *state = current;
+        }
     }
 }
 

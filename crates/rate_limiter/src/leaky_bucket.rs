@@ -45,6 +45,13 @@ impl LeakyBucketQueue {
     }
 }
 
+impl LeakyBucketQueue {
+    #[cfg(feature = "redis")]
+    pub(crate) const fn bucket(&self) -> &crate::bucket::Bucket {
+        self.0.bucket()
+    }
+}
+
 as_token_bucket!(LeakyBucketMeter);
 
 as_token_bucket!(LeakyBucketQueue, |queue, state, now, cost| {

@@ -6,6 +6,8 @@ mod bucket;
 pub mod conformance;
 mod decision;
 mod direct;
+#[cfg(feature = "scylla")]
+mod encoding;
 #[cfg(feature = "fallback")]
 pub mod fallback;
 pub mod fixed_window;
@@ -17,8 +19,12 @@ mod limit;
 mod limiter;
 mod memory;
 mod quota;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod reservation;
 mod rule;
+#[cfg(feature = "scylla")]
+pub mod scylla;
 pub mod sliding_window_counter;
 pub mod sliding_window_log;
 mod store;
@@ -30,6 +36,10 @@ pub mod tower;
 #[cfg(feature = "wait")]
 mod wait;
 
+#[cfg(feature = "redis")]
+pub use crate::redis::RedisStore;
+#[cfg(feature = "scylla")]
+pub use crate::scylla::CqlStore;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use bucket::BucketState;
@@ -41,4 +51,4 @@ pub use memory::{Memory, MemoryBuilder, OnFull, Stats};
 pub use quota::{ParseQuotaError, Quota, QuotaError};
 pub use reservation::{Refusal, Reservation};
 pub use rule::{Rule, State};
-pub use store::{Answer, Ask, BoxFuture, Capability, DynStore, Store};
+pub use store::{Answer, Ask, AskMany, BoxFuture, Capability, DynStore, Store};

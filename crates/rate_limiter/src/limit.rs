@@ -58,7 +58,7 @@ enum AnyRule {
 pub struct LimitState(AnyState);
 
 #[derive(Clone, Debug, Default, PartialEq)]
-enum AnyState {
+pub(crate) enum AnyState {
     #[default]
     Fresh,
     Bucket(BucketState),
@@ -165,6 +165,23 @@ impl Part {
 }
 
 impl Part {
+    /// What the Lua mirror of the rule counts with, and how many of these there are.
+    #[cfg(feature = "redis")]
+    pub(crate) fn numbers(&self) -> ([u64; 5], usize) {
+        fn padded<const N: usize>(own: [u64; N]) -> ([u64; 5], usize) {
+            let mut numbers = [0; 5];
+            numbers[..N].copy_from_slice(&own);
+            (numbers, N)
+        }
+        match &self.rule {
+            AnyRule::Bucket(_, rule) => padded(rule.bucket().numbers()),
+            AnyRule::LeakyBucketQueue(rule) => padded(rule.bucket().numbers()),
+            AnyRule::FixedWindow(rule) => padded(rule.numbers()),
+            AnyRule::SlidingWindowCounter(rule) => padded(rule.numbers()),
+            AnyRule::SlidingWindowLog(rule) => padded(rule.numbers()),
+        }
+    }
+
     fn most_within(&self, elapsed: Duration) -> u128 {
         let windows = elapsed.as_nanos() / self.quota.period().as_nanos();
         let tokens = u128::from(self.quota.tokens());
@@ -325,9 +342,14 @@ fn peek_all(parts: &[Part], states: &[AnyState], now: u64, cost: u32) -> Decisio
 
 fn take_all(parts: &[Part], states: &mut [AnyState], now: u64, cost: u32) -> Decision {
     let decision = peek_all(parts, states, now, cost);
-    if decision.is_allowed() {
-        for (part, state) in parts.iter().zip(states) {
-            part.take(state, now, cost);
+    for (part, state) in parts.iter().zip(states) {
+        match decision {
+            Decision::Allowed { .. } => {
+                part.take(state, now, cost);
+            }
+            // Else a clock that was set back would deny until it is where it was.
+            Decision::Denied { .. } => part.mend(state, now),
+            Decision::NeverFits { .. } => {}
         }
     }
     decision
@@ -403,6 +425,17 @@ impl AnyState {
             Self::Log(state) => state.fresh_at(),
             Self::All(states) => states.iter().map(Self::fresh_at).max().unwrap_or(0),
         }
+    }
+}
+
+#[cfg(feature = "scylla")]
+impl LimitState {
+    pub(crate) const fn inner(&self) -> &AnyState {
+        &self.0
+    }
+
+    pub(crate) const fn from_inner(state: AnyState) -> Self {
+        Self(state)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use backends::Result;
 use clock::{Clock, PreciseClock};
 
-use crate::{Answer, Ask, Capability, Decision, Limit, Memory, Store, telemetry};
+use crate::{Answer, Ask, AskMany, Capability, Decision, Limit, Memory, Store, telemetry};
 
 /// Decides, for every key, whether a request may go ahead.
 ///
@@ -189,6 +189,24 @@ impl<S: Store> RateLimiter<S> {
     /// Those of [`Store::close`].
     pub async fn close(&self) -> Result<()> {
         self.store.close().await
+    }
+}
+
+impl<S: AskMany> RateLimiter<S> {
+    /// Takes `cost` tokens from each of `keys`, or nothing from it; one decision a key, in their order. As many
+    /// as there are go to the store at once.
+    ///
+    /// # Errors
+    ///
+    /// For each key, those of [`Store::ask`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Of a dropped call, any key may have paid its cost.
+    pub async fn acquire_many<K: AsRef<[u8]> + Sync>(&self, keys: &[K], cost: u32) -> Vec<Result<Decision>> {
+        let asks: Vec<_> = keys.iter().map(|key| (key.as_ref(), Ask::Take(cost))).collect();
+        let answers = self.store.ask_many(&self.limit, &asks).await;
+        answers.into_iter().map(|answer| Ok(self.overlook(answer?.decision))).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use self::{
     slots::{Slot, Slots, Tag},
 };
 use crate::{
-    Answer, Ask, Capability, Decision, Limit, Rule, Store,
+    Answer, Ask, AskMany, Capability, Decision, Limit, Rule, Store,
     sync::{AtomicU64, Mutex, Ordering},
 };
 
@@ -393,6 +393,12 @@ impl<C: Clock> Store for Memory<Vec<u8>, Limit, C> {
     async fn close(&self) -> Result<()> {
         self.closed.store(true, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+impl<C: Clock> AskMany for Memory<Vec<u8>, Limit, C> {
+    async fn ask_many(&self, limit: &Limit, asks: &[(&[u8], Ask)]) -> Vec<Result<Answer>> {
+        asks.iter().map(|(key, ask)| self.try_ask(*key, limit, *ask)).collect()
     }
 }
 

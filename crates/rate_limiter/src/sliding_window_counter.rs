@@ -60,6 +60,12 @@ impl SlidingWindowCounter {
         Ok(Self { tokens, period, tick })
     }
 
+    /// What the Lua mirror counts with.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn numbers(&self) -> [u64; 3] {
+        [self.tokens, self.period, self.tick]
+    }
+
     fn period_micros(&self) -> u64 {
         self.period * self.tick
     }
@@ -88,7 +94,9 @@ impl SlidingWindowCounter {
 
     /// Tokens times period that are taken, the last window's by the part of it that is still covered.
     fn weighted(&self, current: CounterState, now: u64) -> u64 {
-        u64::from(current.taken) * self.period + u64::from(current.before) * self.left(current, now)
+        // Under another quota more may have been taken than this one can multiply.
+        let before = u64::from(current.before).saturating_mul(self.left(current, now));
+        u64::from(current.taken).saturating_mul(self.period).saturating_add(before)
     }
 
     fn decide(&self, state: &mut CounterState, now: u64, cost: u32) -> Decision {
@@ -98,7 +106,7 @@ impl SlidingWindowCounter {
         }
         let current = self.current(*state, now);
         let weighted = self.weighted(current, now);
-        if weighted + wanted * self.period > self.tokens * self.period {
+        if weighted.saturating_add(wanted * self.period) > self.tokens * self.period {
             if current.end < state.end {
                 *state = current;
             }
@@ -156,7 +164,10 @@ impl Rule for SlidingWindowCounter {
     }
 
     fn mend(&self, state: &mut CounterState, now: u64) {
-        *state = self.current(*state, now.min(LATEST));
+        let current = self.current(*state, now.min(LATEST));
+        if current.end < state.end {
+            *state = current;
+        }
     }
 }
 

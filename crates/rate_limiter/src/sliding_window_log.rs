@@ -63,6 +63,12 @@ impl SlidingWindowLog {
         Ok(Self { tokens, period })
     }
 
+    /// What the Lua mirror counts with.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn numbers(&self) -> [u64; 2] {
+        [self.tokens, self.period]
+    }
+
     /// Whether an entry of `at` is still covered by the window that ends at `now`. One from further ahead
     /// than a period is from before the clock was set back.
     fn covers(&self, at: u64, now: u64) -> bool {
@@ -79,9 +85,13 @@ impl SlidingWindowLog {
         }
     }
 
+    fn is_set_back(&self, state: &LogState, now: u64) -> bool {
+        state.entries.back().is_some_and(|entry| entry.at() > now + self.period)
+    }
+
     /// After the clock was set back, what was taken counts from now on.
     fn set_back(&self, state: &mut LogState, now: u64) {
-        if state.entries.back().is_some_and(|entry| entry.at() > now + self.period) {
+        if self.is_set_back(state, now) {
             for entry in &mut state.entries {
                 *entry = Entry::new(entry.at().min(now), entry.cost());
             }
@@ -109,7 +119,24 @@ impl SlidingWindowLog {
     }
 }
 
+#[cfg(feature = "scylla")]
 impl LogState {
+    /// The log with these entries, oldest first; `None` where no log has them.
+    pub(crate) fn from_entries(fresh_at: u64, entries: Vec<(u64, u32)>) -> Option<Self> {
+        let is_in_order = entries.is_sorted_by_key(|(at, _)| *at);
+        let is_sane = entries.iter().all(|(at, cost)| *at <= LATEST && (1..=Entry::MOST).contains(cost));
+        let taken = entries.iter().map(|(_, cost)| u64::from(*cost)).sum();
+        let entries = entries.into_iter().map(|(at, cost)| Entry::new(at, cost)).collect();
+        (is_in_order && is_sane).then_some(Self { entries, taken, fresh_at })
+    }
+}
+
+impl LogState {
+    /// When tokens were taken, in microseconds on the clock of the store, and how many: oldest first.
+    pub fn entries(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.entries.iter().map(|entry| (entry.at(), entry.cost()))
+    }
+
     /// Adds to the last entry what it has room for, if it is of the same time, and new ones for the rest.
     fn push(&mut self, at: u64, mut cost: u32) {
         if let Some(last) = self.entries.back_mut().filter(|last| last.at() == at) {
@@ -152,18 +179,26 @@ impl Rule for SlidingWindowLog {
         if wanted > self.tokens {
             return Decision::NeverFits { burst: self.tokens };
         }
+        if self.is_set_back(state, now) {
+            return self.take(&mut state.clone(), now, cost);
+        }
         let covered = self.covered(state, now);
         if covered + wanted > self.tokens {
             return self.refuse(state, covered, now, wanted);
         }
-        Decision::allowed(self.tokens - covered - wanted, Duration::from_micros(self.period))
+        let at = state.entries.back().map_or(now, |last| now.max(last.at()));
+        Decision::allowed(self.tokens - covered - wanted, Duration::from_micros(at + self.period - now))
     }
 
     fn available(&self, state: &LogState, now: u64) -> u64 {
         self.tokens.saturating_sub(self.covered(state, now.min(LATEST)))
     }
 
-    fn refund(&self, state: &mut LogState, _now: u64, taken_at: u64, cost: u32) {
+    fn refund(&self, state: &mut LogState, now: u64, taken_at: u64, cost: u32) {
+        // What the window covers no longer has been given back already.
+        if !self.covers(taken_at.min(LATEST), now.min(LATEST)) {
+            return;
+        }
         // The entries that hold it: its own, or the later ones it was counted with.
         let mut left = cost;
         let place = state.entries.partition_point(|entry| entry.at() < taken_at);

@@ -64,6 +64,24 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
+/// A store that answers many requests in one round trip.
+pub trait AskMany: Store {
+    /// Answers each of `asks` on its key under `limit`, each atomically and for itself; in their order.
+    ///
+    /// # Errors
+    ///
+    /// For each request, those of [`ask`](Store::ask).
+    ///
+    /// # Cancel safety
+    ///
+    /// Of a call whose future is dropped, any of the requests may have taken their cost.
+    fn ask_many(
+        &self,
+        limit: &Limit,
+        asks: &[(&[u8], Ask)],
+    ) -> impl Future<Output = Vec<Result<Answer>>> + Send;
+}
+
 /// What is asked of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {

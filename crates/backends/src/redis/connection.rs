@@ -1,41 +1,69 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value,
-    aio::{ConnectionLike, ConnectionManager},
-    cluster_async::ClusterConnection,
-};
+use redis::{Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
 
-/// How often a request follows a slot that moved.
-const REDIRECTS: usize = 5;
+use super::{batch, cluster::Cluster, error::Failure, node::Node};
 
 /// A handle for requests to one server or a cluster, for the commands and scripts of the `redis`
-/// crate. Clones share the connections.
+/// crate. Clones share the connections, of which there is one a server.
 ///
-/// On a cluster, a command follows a slot that has moved, since a node that refused it did nothing. A
-/// pipeline does not, as a part of it may have been carried out.
+/// On a cluster, a command goes to the master of its key's slot, and follows a slot that has moved or is
+/// just moving: a node that refused a command did nothing. `PING`, `SCRIPT` and `FUNCTION` go to every
+/// master, other commands without a key to one of them. A pipeline must keep to one slot. It is followed
+/// only when all of it was refused; [`each`](Self::each) has no such limits.
+///
+/// Not for what blocks or changes the connection itself (`WAIT`, `BLPOP`, `SUBSCRIBE`, `WATCH`, `SELECT`):
+/// all other users of the connection would notice. For `WAIT` there is `Redis::durable`.
+///
+/// While a server is known to be down, requests fail at once with `Retry::Safe`; one connection is being
+/// tried in the background, with growing pauses of up to 0.8 s.
 #[derive(Clone)]
-pub enum RedisConnection {
-    /// One server.
-    Single(ConnectionManager),
-    /// A cluster.
-    Cluster(ClusterConnection),
+pub struct RedisConnection {
+    backend: &'static str,
+    server: Server,
+}
+
+#[derive(Clone)]
+pub(super) enum Server {
+    Single(Arc<Node>),
+    Cluster(Arc<Cluster>),
+}
+
+impl RedisConnection {
+    pub(super) fn new(backend: &'static str, server: Server) -> Self {
+        Self { backend, server }
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Sends commands of one key each, and gives one result a command, in their order.
+    ///
+    /// They go out at once, those of one node in one piece, and each is carried out or not for itself. On a
+    /// cluster, those that a node refused since their slot moves are sent on, later than the others; what
+    /// may have happened is never repeated. `op` is for the errors. The request time-out is that of every
+    /// 16,384 commands.
+    ///
+    /// Cancel safe in that the connection stays usable; what was sent is carried out.
+    ///
+    /// # Errors
+    ///
+    /// Per command, as [`redis_error`](super::redis_error) has them.
+    pub async fn each(&self, op: &'static str, commands: &[Cmd]) -> Vec<crate::Result<Value>> {
+        batch::each(&self.server, self.backend, op, commands).await
+    }
 }
 
 impl ConnectionLike for RedisConnection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::Single(connection) => connection.req_packed_command(cmd),
-            Self::Cluster(connection) => Box::pin(async move {
-                let mut redirects = 0;
-                loop {
-                    match connection.req_packed_command(cmd).await {
-                        Err(error) if is_moved(&error) && redirects < REDIRECTS => redirects += 1,
-                        result => return result,
-                    }
-                }
-            }),
-        }
+        Box::pin(async move {
+            let answer = match &self.server {
+                Server::Single(node) => node.command(cmd, false, node.deadline()).await,
+                Server::Cluster(cluster) => cluster.command(cmd).await,
+            };
+            answer.map_err(Failure::into_driver)
+        })
     }
 
     fn req_packed_commands<'a>(
@@ -44,39 +72,42 @@ impl ConnectionLike for RedisConnection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::Single(connection) => connection.req_packed_commands(pipeline, offset, count),
-            Self::Cluster(connection) => Box::pin(async move {
-                let values = connection.req_packed_commands(pipeline, offset, count).await;
-                // What one command was refused for must not look as if none had been carried out.
-                values.map_err(|error| match error.kind() {
-                    ErrorKind::Server(_) => {
-                        RedisError::from((ErrorKind::Io, "a part of the pipeline failed", error.to_string()))
-                    }
-                    _ => error,
-                })
-            }),
-        }
+        Box::pin(async move {
+            let answers = match &self.server {
+                Server::Single(node) => {
+                    let answers = node.pipeline(pipeline, offset, count, node.deadline()).await;
+                    answers.and_then(|answers| settle(answers, offset))
+                }
+                Server::Cluster(cluster) => cluster.pipeline(pipeline, offset, count).await,
+            };
+            answers.map_err(Failure::into_driver)
+        })
     }
 
     fn get_db(&self) -> i64 {
-        match self {
-            Self::Single(connection) => connection.get_db(),
-            Self::Cluster(connection) => connection.get_db(),
+        match &self.server {
+            Server::Single(node) => node.settings.database(),
+            Server::Cluster(cluster) => cluster.settings.database(),
         }
     }
+}
+
+/// What the driver wants of the answers to a pipeline: those after the first `offset`, which belong to a
+/// transaction. Why that was aborted stands among them.
+pub(super) fn settle(mut answers: Vec<Value>, offset: usize) -> Result<Vec<Value>, Failure> {
+    if offset > 0 && matches!(answers.last(), Some(Value::ServerError(_))) {
+        let refused = answers.into_iter().find_map(|answer| match answer {
+            Value::ServerError(error) => Some(error),
+            _ => None,
+        });
+        return Err(refused.map_or_else(Failure::broken, |error| Failure::answer(&error.into())));
+    }
+    answers.drain(..offset.min(answers.len()));
+    Ok(answers)
 }
 
 impl fmt::Debug for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The driver's handles know the password.
-        f.write_str(match self {
-            Self::Single(_) => "RedisConnection(single)",
-            Self::Cluster(_) => "RedisConnection(cluster)",
-        })
+        f.debug_tuple("RedisConnection").field(&self.backend).finish()
     }
-}
-
-fn is_moved(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
 }

@@ -1,4 +1,4 @@
-use std::error::Error as _;
+use std::{error, error::Error as _, fmt, io, sync::Arc};
 
 use redis::{ErrorKind as Driver, RedisError, ServerErrorKind as Server};
 
@@ -7,6 +7,9 @@ use crate::{Error, ErrorKind as Kind, Retry};
 /// What a driver error of `op` means: `Ambiguous` for whatever may have happened after the request was
 /// sent, `Safe` for a server that refused it or was never reached.
 pub fn redis_error(backend: &'static str, op: &'static str, error: RedisError) -> Error {
+    if let Some(failure) = Failure::of(&error) {
+        return failure.clone().at(backend, op);
+    }
     let (kind, mut retry, text) = classify(&error);
     // The driver names the first failure of a pipeline; what came before and after it may have been
     // carried out. Of an aborted transaction nothing was.
@@ -17,6 +20,86 @@ pub fn redis_error(backend: &'static str, op: &'static str, error: RedisError) -
     }
     Error::new(kind, backend, op, text).with_retry(retry).with_source(error)
 }
+
+/// Why a request got no answer. One broken connection tells all who wait for it, hence the shared text.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    kind: Kind,
+    retry: Retry,
+    text: Arc<str>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: Kind, retry: Retry, text: impl Into<Arc<str>>) -> Self {
+        Self { kind, retry, text: text.into() }
+    }
+
+    /// The server is known not to be there; nothing was sent.
+    pub(super) fn down(text: impl Into<Arc<str>>) -> Self {
+        Self::new(Kind::Unavailable, Retry::Safe, text)
+    }
+
+    /// The connection ended after the request was sent.
+    pub(super) fn broken() -> Self {
+        Self::new(Kind::Unavailable, Retry::Ambiguous, "the connection broke")
+    }
+
+    /// No answer in time.
+    pub(super) fn late() -> Self {
+        Self::new(Kind::Timeout, Retry::Ambiguous, "no answer in time")
+    }
+
+    /// What the server answered instead of a value.
+    pub(super) fn answer(error: &RedisError) -> Self {
+        let (kind, retry, text) = classify(error);
+        Self::new(kind, retry, format!("{text} ({})", error.code().unwrap_or_default().to_lowercase()))
+    }
+
+    pub(super) fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The same, of a request that was not sent.
+    pub(super) fn unsent(self) -> Self {
+        match self.retry {
+            Retry::Ambiguous => Self { kind: Kind::Unavailable, retry: Retry::Safe, text: self.text },
+            _ => self,
+        }
+    }
+
+    pub(super) fn at(self, backend: &'static str, op: &'static str) -> Error {
+        Error::new(self.kind, backend, op, &*self.text).with_retry(self.retry)
+    }
+
+    /// For the driver's traits; [`redis_error`] finds it again inside.
+    pub(super) fn into_driver(self) -> RedisError {
+        let kind = match (self.kind, self.retry) {
+            (Kind::Timeout, _) => io::ErrorKind::TimedOut,
+            (Kind::Unavailable, Retry::Ambiguous) => io::ErrorKind::ConnectionReset,
+            (Kind::Unavailable, _) => io::ErrorKind::ConnectionRefused,
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self).into()
+    }
+
+    fn of(error: &RedisError) -> Option<&Self> {
+        type Shared = Arc<dyn error::Error + Send + Sync>;
+        let shared: &Shared = error.source()?.downcast_ref()?;
+        shared.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl error::Error for Failure {}
 
 fn classify(error: &RedisError) -> (Kind, Retry, &'static str) {
     match error.kind() {
@@ -80,7 +163,7 @@ mod tests {
         assert_eq!((mapped.kind(), mapped.retry()), (kind, retry), "{error}");
         let text = mapped.to_string();
         assert!(!text.contains('\n') && text == text.to_lowercase(), "{text}");
-        assert!(mapped.source().is_some());
+        assert!(mapped.source().is_some() || Failure::of(&error).is_some());
     }
 
     fn answer(line: &str) -> RedisError {
@@ -113,6 +196,16 @@ mod tests {
             Kind::Overloaded,
             Retry::Safe,
         );
+    }
+
+    #[test]
+    fn a_failure_goes_through_the_driver_unchanged() {
+        for failure in [Failure::down("refused"), Failure::broken(), Failure::late()] {
+            let (kind, retry) = (failure.kind(), failure.retry());
+            check(failure.clone().into_driver(), kind, retry);
+            let unsent = failure.unsent().into_driver();
+            check(unsent, Kind::Unavailable, Retry::Safe);
+        }
     }
 
     #[test]

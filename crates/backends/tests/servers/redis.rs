@@ -6,8 +6,18 @@ use backends::{
     Config, Error, ErrorKind, Redis, Retry,
     redis_1::{RedisConnection, redis_error},
 };
-use redis::{Script, aio::ConnectionLike, cmd};
+use redis::{Script, Value, aio::ConnectionLike, cmd};
 use testkit::{Direction, Failed, FaultProxy, RedisServer, unique};
+use tokio::time::Instant;
+
+mod cluster;
+mod durable;
+mod outage;
+#[cfg(feature = "redis-tls")]
+mod tls;
+
+/// Long enough for whatever should happen at all.
+const LONG: Duration = Duration::from_secs(20);
 
 /// `target` is a URL, or the program of cases that start a server of their own.
 pub(crate) async fn run(case: &str, target: &str) -> Result<(), Failed> {
@@ -23,7 +33,35 @@ pub(crate) async fn run(case: &str, target: &str) -> Result<(), Failed> {
         "a_refused_connection_is_safe_to_repeat" => a_refused_connection_is_safe_to_repeat(target).await,
         "a_lost_answer_is_ambiguous" => a_lost_answer_is_ambiguous(target).await,
         "a_cut_write_to_a_cluster_is_not_repeated" => a_cut_write_to_a_cluster_is_not_repeated(target).await,
+        "each_command_has_a_result_of_its_own" => each_command_has_a_result_of_its_own(target).await,
         "a_moved_slot_is_followed" => a_moved_slot_is_followed(target).await,
+        "a_slot_moves_under_load_without_an_error" => {
+            cluster::a_slot_moves_under_load_without_an_error(target).await
+        }
+        "a_promoted_replica_is_found" => cluster::a_promoted_replica_is_found(target).await,
+        "a_durable_write_counts_replicas" => durable::a_durable_write_counts_replicas(target).await,
+        "a_durable_write_holds_up_nobody_else" => durable::a_durable_write_holds_up_nobody_else(target).await,
+        "a_dropped_durable_write_leaves_no_answer" => {
+            durable::a_dropped_durable_write_leaves_no_answer(target).await
+        }
+        "durable_writes_queue_for_few_connections" => {
+            durable::durable_writes_queue_for_few_connections(target).await
+        }
+        "a_dead_server_fails_at_once_and_is_found_again" => {
+            outage::a_dead_server_fails_at_once_and_is_found_again(target).await
+        }
+        "a_frozen_server_fails_in_time_and_is_found_again" => {
+            outage::a_frozen_server_fails_in_time_and_is_found_again(target).await
+        }
+        "a_server_that_only_accepts_is_tried_one_at_a_time" => {
+            outage::a_server_that_only_accepts_is_tried_one_at_a_time(target).await
+        }
+        #[cfg(feature = "redis-tls")]
+        "tls_is_spoken_to_who_is_trusted" => tls::tls_is_spoken_to_who_is_trusted(target).await,
+        #[cfg(feature = "redis-tls")]
+        "tls_is_spoken_to_a_cluster" => tls::tls_is_spoken_to_a_cluster(target).await,
+        #[cfg(feature = "redis-tls")]
+        "a_client_certificate_is_shown" => tls::a_client_certificate_is_shown(target).await,
         unknown => Err(format!("no case {unknown}").into()),
     }
 }
@@ -78,6 +116,41 @@ async fn a_pipeline_that_failed_in_part_is_ambiguous(url: &str) -> Result<(), Fa
     Ok(())
 }
 
+async fn each_command_has_a_result_of_its_own(url: &str) -> Result<(), Failed> {
+    let redis = connect(url).await?;
+    let connection = redis.connection()?;
+    let prefix = unique("backends");
+    let command = |name: &str, n: usize| {
+        let mut command = cmd(name);
+        command.arg(format!("{prefix}:{n}"));
+        command
+    };
+    assert!(connection.each("batch", &[]).await.is_empty());
+    // Many more than the driver's buffers hold, over every slot of a cluster, and twice the same key.
+    let mut batch: Vec<_> = (0..20_000).map(|n| command("INCR", n / 2)).collect();
+    batch[7] = command("LPOP", 2);
+    batch[9] = cmd("EVALSHA");
+    batch[9].arg("0".repeat(40)).arg(1).arg(format!("{prefix}:4"));
+    let results = connection.each("batch", &batch).await;
+    assert_eq!(results.len(), batch.len());
+    for (n, result) in results.iter().enumerate() {
+        match (n, result) {
+            (7, Err(error)) => assert_eq!((error.kind(), error.retry()), (ErrorKind::Corrupt, Retry::Never)),
+            (9, Err(error)) => {
+                assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe));
+                assert_eq!((error.backend(), error.op()), (redis.backend(), "batch"));
+            }
+            (_, Ok(value)) => assert_eq!(*value, Value::Int(1 + i64::from(n % 2 == 1)), "{n}"),
+            (_, Err(error)) => panic!("{n}: {error}"),
+        }
+    }
+    let removals: Vec<_> = (0..10_000).map(|n| command("DEL", n)).collect();
+    assert!(
+        connection.each("remove", &removals).await.iter().all(|removed| matches!(removed, Ok(Value::Int(1))))
+    );
+    Ok(())
+}
+
 async fn a_wrong_password_is_a_configuration_error(program: &str) -> Result<(), Failed> {
     let server = RedisServer::builder(program).start()?;
     let admin = connect(&server.url()).await?;
@@ -108,10 +181,26 @@ async fn a_refused_connection_is_safe_to_repeat(program: &str) -> Result<(), Fai
     let error = increment(&mut connection, "n").await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe), "{error:?}");
     server.restart()?;
-    // One request may still meet the last refusal; the connection is back without a new `connect`.
-    let _ = redis.health().await;
-    redis.health().await?;
-    Ok(())
+    // The connection comes back without a new `connect`.
+    Ok(until(|| redis.health()).await?)
+}
+
+/// A moment, in which a server that is waited for has the processor.
+async fn look_again() {
+    let mut moments = tokio::time::interval(Duration::from_millis(5));
+    moments.tick().await;
+    moments.tick().await;
+}
+
+/// Repeats what is refused until it succeeds.
+async fn until<T, F: Future<Output = Result<T, Error>>>(mut step: impl FnMut() -> F) -> Result<T, Error> {
+    let deadline = Instant::now() + LONG;
+    loop {
+        match step().await {
+            Err(error) if error.retry() != Retry::Never && Instant::now() < deadline => look_again().await,
+            result => return result,
+        }
+    }
 }
 
 async fn a_lost_answer_is_ambiguous(program: &str) -> Result<(), Failed> {
@@ -127,14 +216,12 @@ async fn a_lost_answer_is_ambiguous(program: &str) -> Result<(), Failed> {
     let direct = connect(&server.url()).await?;
     assert_eq!(get(&mut direct.connection()?, "n").await?, 2, "it was applied, once");
     proxy.heal();
-    let _ = redis.health().await;
-    redis.health().await?;
-    Ok(())
+    Ok(until(|| redis.health()).await?)
 }
 
 /// A cluster of one node, and a connection to that node.
 async fn cluster_of_one(program: &str) -> Result<(RedisServer, Redis), Failed> {
-    let server = RedisServer::builder(program).arg("--cluster-enabled").arg("yes").start()?;
+    let server = RedisServer::builder(program).cluster_node(LONG).start()?;
     let direct = connect(&server.url()).await?;
     let mut connection = direct.connection()?;
     cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16383).exec_async(&mut connection).await?;
@@ -144,6 +231,13 @@ async fn cluster_of_one(program: &str) -> Result<(RedisServer, Redis), Failed> {
             return Ok((server, direct));
         }
     }
+}
+
+/// What another node is told to meet this one.
+fn meet(node: &RedisServer) -> redis::Cmd {
+    let (addr, mut meet) = (node.addr(), cmd("CLUSTER"));
+    meet.arg("MEET").arg(addr.ip().to_string()).arg(addr.port()).arg(node.bus_port());
+    meet
 }
 
 async fn a_cut_write_to_a_cluster_is_not_repeated(program: &str) -> Result<(), Failed> {
@@ -156,7 +250,7 @@ async fn a_cut_write_to_a_cluster_is_not_repeated(program: &str) -> Result<(), F
     increment(&mut connection, "n").await?;
     proxy.drop_bytes(Direction::ToClient);
     let (write, ()) = tokio::join!(increment(&mut connection, "n"), async {
-        while get(&mut admin, "n").await != Ok(2) {}
+        while get(&mut admin, "n").await != Ok(2) || proxy.traffic().dropped == 0 {}
         // What would be repeated could succeed now.
         proxy.heal();
     });
@@ -172,11 +266,10 @@ async fn a_cut_write_to_a_cluster_is_not_repeated(program: &str) -> Result<(), F
 
 async fn a_moved_slot_is_followed(program: &str) -> Result<(), Failed> {
     let (first, direct) = cluster_of_one(program).await?;
-    let second = RedisServer::builder(program).arg("--cluster-enabled").arg("yes").start()?;
+    let second = RedisServer::builder(program).cluster_node(LONG).start()?;
     let (mut from, other) = (direct.connection()?, connect(&second.url()).await?);
     let mut to = other.connection()?;
-    let meet = second.addr();
-    cmd("CLUSTER").arg("MEET").arg(meet.ip().to_string()).arg(meet.port()).exec_async(&mut from).await?;
+    meet(&second).exec_async(&mut from).await?;
     let id: String = cmd("CLUSTER").arg("MYID").query_async(&mut to).await?;
     loop {
         let known: String = cmd("CLUSTER").arg("INFO").query_async(&mut to).await?;
@@ -191,8 +284,21 @@ async fn a_moved_slot_is_followed(program: &str) -> Result<(), Failed> {
     for node in [&mut to, &mut from] {
         cmd("CLUSTER").arg("SETSLOT").arg(slot).arg("NODE").arg(&id).exec_async(node).await?;
     }
+    // Another connection that does not know yet, for each kind of request.
+    let stale = connect(&url("redis-cluster", first.addr())).await?;
+    let (mut stale, mut atomic) = (stale.connection()?, redis::pipe());
     assert_eq!(increment(&mut connection, "moved").await?, 1);
     assert_eq!(get(&mut to, "moved").await?, 1);
+    cmd("DEL").arg("moved").exec_async(&mut to).await?;
+    let back: String = cmd("CLUSTER").arg("MYID").query_async(&mut from).await?;
+    for node in [&mut from, &mut to] {
+        cmd("CLUSTER").arg("SETSLOT").arg(slot).arg("NODE").arg(&back).exec_async(node).await?;
+    }
+    let mut batch = redis::pipe();
+    batch.incr("moved", 1).get("moved");
+    assert_eq!(batch.query_async::<(i64, i64)>(&mut connection).await?, (1, 1), "all of it was refused");
+    atomic.atomic().incr("moved", 1).get("moved");
+    assert_eq!(atomic.query_async::<(i64, i64)>(&mut stale).await?, (2, 2));
     Ok(())
 }
 

@@ -22,7 +22,7 @@ const AIM: u64 = 10_000;
 
 /// The leases of all keys.
 pub(super) struct Lots {
-    shards: Box<[Mutex<HashMap<Box<[u8]>, Lot>>]>,
+    shards: Box<[Shard]>,
     hasher: hashbrown::DefaultHashBuilder,
     most_per_shard: usize,
     closed: AtomicBool,
@@ -32,6 +32,8 @@ pub(super) struct Lots {
     lost: AtomicU64,
     failed: AtomicU64,
 }
+
+type Shard = Mutex<HashMap<Box<[u8]>, Lot>>;
 
 /// One lease. Times are microseconds on the clock of this process, but for `at`.
 struct Lot {
@@ -146,7 +148,7 @@ impl Lots {
         Ok(())
     }
 
-    fn shard(&self, key: &[u8]) -> &Mutex<HashMap<Box<[u8]>, Lot>> {
+    fn shard(&self, key: &[u8]) -> &Shard {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 

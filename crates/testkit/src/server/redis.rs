@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::Server;
+use super::{Server, port::Port};
 use crate::{Backend, backend::backends_home};
 
 /// The oldest version with everything that the scripts use.
@@ -19,6 +19,7 @@ const OLDEST: (u32, u32) = (7, 2);
 #[derive(Debug)]
 pub struct RedisServer {
     server: Server,
+    bus: Option<Port>,
 }
 
 /// What a [`RedisServer`] is started with.
@@ -26,6 +27,7 @@ pub struct RedisServer {
 pub struct RedisBuilder {
     program: PathBuf,
     arguments: Vec<String>,
+    is_node: bool,
 }
 
 impl RedisServer {
@@ -55,7 +57,13 @@ impl RedisServer {
 
     /// To start `program`, as [`find`](Self::find) gives it.
     pub fn builder(program: impl Into<PathBuf>) -> RedisBuilder {
-        RedisBuilder { program: program.into(), arguments: Vec::new() }
+        RedisBuilder { program: program.into(), arguments: Vec::new(), is_node: false }
+    }
+
+    /// Where the other nodes of a cluster reach it, or `None` without [`RedisBuilder::cluster_node`].
+    #[must_use]
+    pub fn bus_port(&self) -> Option<u16> {
+        self.bus.as_ref().map(Port::number)
     }
 
     /// A `redis://` URL.
@@ -80,21 +88,32 @@ impl RedisBuilder {
         self.arg("--replicaof").arg(link)
     }
 
+    /// Makes it a node of a cluster, which it has still to meet. Its bus has a port of its own, since the
+    /// usual one, 10,000 above, may be anybody's.
+    #[must_use]
+    pub fn cluster_node(mut self, node_timeout: Duration) -> Self {
+        self.is_node = true;
+        let timeout = node_timeout.as_millis().to_string();
+        self.arg("--cluster-enabled").arg("yes").arg("--cluster-node-timeout").arg(timeout)
+    }
+
     /// Starts it and waits until it answers.
     ///
     /// # Errors
     ///
     /// As those of [`Server::start`].
     pub fn start(self) -> io::Result<RedisServer> {
+        let bus = self.is_node.then(Port::lock).transpose()?;
+        let bus_port = bus.as_ref().map(|port| ["--cluster-port".to_owned(), port.number().to_string()]);
         let arguments = |port: u16, data: &Path| {
             let data = data.to_string_lossy();
             // A replica is served at once, not after the pause in which others might join it.
             let own =
                 format!("--bind 127.0.0.1 --port {port} --appendonly yes --repl-diskless-sync-delay 0 --dir");
             let own = own.split(' ').chain([&*data, "--save", ""]).map(str::to_owned);
-            own.chain(self.arguments).collect()
+            own.chain(self.arguments).chain(bus_port.into_iter().flatten()).collect()
         };
-        Ok(RedisServer { server: Server::start(self.program, arguments, ping)? })
+        Ok(RedisServer { server: Server::start(self.program, arguments, ping)?, bus })
     }
 }
 

@@ -1,0 +1,315 @@
+//! Limits on Redis and Valkey, single and cluster. Feature `redis`.
+//!
+//! A decision is one script on one key, in one round trip, by the clock of the server. The scripts are in
+//! `src/redis/lua`, one for each algorithm, and decide exactly as the rules in Rust do.
+//!
+//! | | |
+//! |---|---|
+//! | what is kept | one value a key, with a version of its format; it expires when the quota is whole again |
+//! | a denied request | writes nothing, so it is neither replicated nor logged |
+//! | cluster | one key a decision, so one slot, whatever braces the key holds |
+//! | a script that the server does not know | is sent again, with the request; callers do not notice |
+//! | failover | what the new master had not received is forgotten: [`Builder::wait`] says what was received |
+//!
+//! What it cannot do: replication is asynchronous, so a failover may forget the last grants, and after it the key
+//! has more tokens than it should: at most those of the grants that were lost. A limit that must not be exceeded
+//! even then takes `wait`, and denies what too few replicas have acknowledged.
+
+use std::{error::Error as _, fmt, time::Duration};
+
+use ::redis::{Cmd, ErrorKind as Driver, RedisError, ServerErrorKind, Value};
+use backends::{
+    Error, ErrorKind, Redis, Result,
+    redis_1::{Wait, redis_error},
+};
+
+use self::script::{Request, Script};
+use crate::{Answer, Ask, AskMany, Capability, Decision, Limit, Store};
+
+pub mod script;
+
+/// Where limits are kept: a Redis, a Valkey, or a cluster of them.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// use rate_limiter::{Limit, RateLimiter, redis::RedisStore};
+///
+/// let config = backends::Config::parse("redis://127.0.0.1:6379")?;
+/// let store = RedisStore::new(backends::Redis::connect(&config).await?);
+/// let limiter = RateLimiter::new(store, Limit::token_bucket("100/s burst 20".parse()?)?);
+/// assert!(limiter.allow("alice").await?);
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisStore {
+    redis: Redis,
+    prefix: Box<[u8]>,
+    wait: Option<(Wait, TooFew)>,
+    now: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    hashes: [String; Script::ALL.len()],
+}
+
+/// How to build a [`RedisStore`].
+pub struct Builder {
+    prefix: Box<[u8]>,
+    wait: Option<(Wait, TooFew)>,
+    now: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+}
+
+/// What a grant is worth that fewer replicas have acknowledged than were waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooFew {
+    /// It holds.
+    Allow,
+    /// It is a denial; its tokens stay taken.
+    Deny,
+    /// It is an error, `Unavailable` and ambiguous.
+    Fail,
+}
+
+/// An answer, and how many replicas have acknowledged what it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Acknowledged {
+    /// The answer.
+    pub answer: Answer,
+    /// Replicas that have received it.
+    pub replicas: u32,
+}
+
+impl Builder {
+    /// Begins every key with `prefix` instead of `rl:`.
+    #[must_use]
+    pub fn prefix(self, prefix: impl AsRef<[u8]>) -> Self {
+        Self { prefix: prefix.as_ref().into(), ..self }
+    }
+
+    /// Waits with every decision until `replicas` have received it, but no longer than `timeout`, and does
+    /// `too_few` where fewer have. Decisions wait on connections of their own.
+    #[must_use]
+    pub fn wait(self, replicas: u32, timeout: Duration, too_few: TooFew) -> Self {
+        Self { wait: Some((Wait::for_replicas(replicas, timeout), too_few)), ..self }
+    }
+
+    /// Takes the time, in microseconds, from `now` instead of the server: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn time(self, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { now: Some(Box::new(now)), ..self }
+    }
+
+    /// Keeps limits on `redis`.
+    #[must_use]
+    pub fn build(self, redis: Redis) -> RedisStore {
+        let hash = |script: Script| ::redis::Script::new(script.text()).get_hash().to_owned();
+        let hashes = Script::ALL.map(hash);
+        RedisStore { redis, prefix: self.prefix, wait: self.wait, now: self.now, hashes }
+    }
+}
+
+impl RedisStore {
+    /// Keeps limits on `redis`, under keys that begin with `rl:`.
+    #[must_use]
+    pub fn new(redis: Redis) -> Self {
+        Self::builder().build(redis)
+    }
+
+    /// A builder.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder { prefix: b"rl:"[..].into(), wait: None, now: None }
+    }
+
+    /// [`ask`](Store::ask), waiting until `replicas` have received what was taken, but no longer than
+    /// `timeout`. Fewer are not an error: [`Acknowledged::replicas`] says how many.
+    ///
+    /// It waits on a connection of its own, so that nobody else does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ask`](Store::ask), and `Overloaded` where no connection became free in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call whose future is dropped may or may not have taken its cost.
+    pub async fn ask_acknowledged(
+        &self,
+        key: &[u8],
+        limit: &Limit,
+        ask: Ask,
+        replicas: u32,
+        timeout: Duration,
+    ) -> Result<Acknowledged> {
+        self.ask_waiting(key, limit, ask, Wait::for_replicas(replicas, timeout)).await
+    }
+
+    async fn ask_waiting(&self, key: &[u8], limit: &Limit, ask: Ask, wait: Wait) -> Result<Acknowledged> {
+        let call = self.call(key, limit, Request::Ask(ask))?;
+        let acknowledged = match self.redis.durable("acquire", &call.by_hash, wait).await {
+            Err(error) if is_unknown_script(&error) => {
+                self.redis.durable("acquire", &self.by_text(&call), wait).await?
+            }
+            result => result?,
+        };
+        let answer = script::answer(&integers(&acknowledged.value)?)?;
+        Ok(Acknowledged { answer, replicas: acknowledged.replicas })
+    }
+
+    fn call(&self, key: &[u8], limit: &Limit, request: Request) -> Result<Call> {
+        let script = Script::of(limit);
+        let arguments = script::arguments(limit, request, self.now.as_ref().map(|now| now()))?;
+        let key = [&*self.prefix, key].concat();
+        let by_hash = command("EVALSHA", &self.hashes[script as usize], &key, &arguments);
+        Ok(Call { script, key, arguments, by_hash })
+    }
+
+    fn by_text(&self, call: &Call) -> Cmd {
+        command("EVAL", call.script.text(), &call.key, &call.arguments)
+    }
+
+    async fn run(&self, op: &'static str, call: &Call) -> Result<Vec<i64>> {
+        let backend = self.redis.backend();
+        let mut connection = self.redis.connection()?;
+        let reply = match call.by_hash.query_async::<Value>(&mut connection).await {
+            Err(error) if error.kind() == UNKNOWN_SCRIPT => {
+                self.by_text(call).query_async::<Value>(&mut connection).await
+            }
+            result => result,
+        };
+        integers(&reply.map_err(|error| redis_error(backend, op, error))?)
+    }
+}
+
+/// A request as it is sent.
+struct Call {
+    script: Script,
+    key: Vec<u8>,
+    arguments: Vec<u64>,
+    by_hash: Cmd,
+}
+
+const UNKNOWN_SCRIPT: Driver = Driver::Server(ServerErrorKind::NoScript);
+
+fn command(name: &str, script: &str, key: &[u8], arguments: &[u64]) -> Cmd {
+    let mut command =
+        Cmd::with_capacity(4 + arguments.len(), 64 + script.len() + key.len() + 8 * arguments.len());
+    command.arg(name).arg(script).arg(1).arg(key);
+    for argument in arguments {
+        command.arg(argument);
+    }
+    command
+}
+
+fn is_unknown_script(error: &Error) -> bool {
+    let driver = error.source().and_then(|source| source.downcast_ref::<RedisError>());
+    driver.is_some_and(|error| error.kind() == UNKNOWN_SCRIPT)
+}
+
+fn integers(reply: &Value) -> Result<Vec<i64>> {
+    let unlike =
+        || Error::new(ErrorKind::Corrupt, "redis", "acquire", "the script replied no list of integers");
+    let Value::Array(items) = reply else { return Err(unlike()) };
+    items.iter().map(|item| if let Value::Int(number) = item { Ok(*number) } else { Err(unlike()) }).collect()
+}
+
+impl Store for RedisStore {
+    fn capability(&self) -> Capability {
+        Capability::new(self.redis.backend()).server_clock()
+    }
+
+    async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
+        let Some((wait, too_few)) = self.wait else {
+            return script::answer(&self.run("acquire", &self.call(key, limit, Request::Ask(ask))?).await?);
+        };
+        let Acknowledged { answer, replicas } = self.ask_waiting(key, limit, ask, wait).await?;
+        if replicas >= wait.replicas() || answer.taken == 0 {
+            return Ok(answer);
+        }
+        match too_few {
+            TooFew::Allow => Ok(answer),
+            TooFew::Deny => {
+                let decision = Decision::Denied { retry_after: wait.timeout() };
+                Ok(Answer { decision, taken: 0, ..answer })
+            }
+            TooFew::Fail => {
+                let message = format!("{replicas} replicas of {} have acknowledged", wait.replicas());
+                let error = Error::new(ErrorKind::Unavailable, self.redis.backend(), "acquire", message);
+                Err(error.with_retry(backends::Retry::Ambiguous))
+            }
+        }
+    }
+
+    async fn refund(&self, key: &[u8], limit: &Limit, cost: u32, taken_at: u64) -> Result<()> {
+        let call = self.call(key, limit, Request::Refund { cost, taken_at })?;
+        script::refunded(&self.run("refund", &call).await?)
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.redis.health().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.redis.close().await;
+        Ok(())
+    }
+}
+
+impl AskMany for RedisStore {
+    async fn ask_many(&self, limit: &Limit, asks: &[(&[u8], Ask)]) -> Vec<Result<Answer>> {
+        let calls: Vec<Result<Call>> =
+            asks.iter().map(|(key, ask)| self.call(key, limit, Request::Ask(*ask))).collect();
+        let connection = match self.redis.connection() {
+            Ok(connection) => connection,
+            Err(_) => return asks.iter().map(|_| Err(closed(self.redis.backend()))).collect(),
+        };
+        let by_hash: Vec<Cmd> = calls.iter().flatten().map(|call| call.by_hash.clone()).collect();
+        let mut replies = connection.each("acquire", &by_hash).await;
+        let unknown: Vec<usize> = (0..replies.len())
+            .filter(|place| replies[*place].as_ref().is_err_and(is_unknown_script))
+            .collect();
+        if !unknown.is_empty() {
+            // To every master at once, rather than the text with each request.
+            let mut loading = connection.clone();
+            let load = ::redis::cmd("SCRIPT").arg("LOAD").arg(Script::of(limit).text()).to_owned();
+            let _ = load.query_async::<Value>(&mut loading).await;
+            let again: Vec<Cmd> = unknown.iter().map(|place| by_hash[*place].clone()).collect();
+            for (place, reply) in unknown.iter().zip(connection.each("acquire", &again).await) {
+                replies[*place] = reply;
+            }
+        }
+        let mut replies = replies.into_iter();
+        let missing = || Error::new(ErrorKind::Corrupt, "redis", "acquire", "an answer is missing");
+        let mut answers = Vec::with_capacity(calls.len());
+        for call in calls {
+            answers.push(match call {
+                Err(error) => Err(error),
+                Ok(call) => match replies.next().unwrap_or_else(|| Err(missing())) {
+                    // Flushed once more, or a node that has joined since.
+                    Err(error) if is_unknown_script(&error) => match self.run("acquire", &call).await {
+                        Ok(reply) => script::answer(&reply),
+                        Err(error) => Err(error),
+                    },
+                    Err(error) => Err(error),
+                    Ok(reply) => integers(&reply).and_then(|reply| script::answer(&reply)),
+                },
+            });
+        }
+        answers
+    }
+}
+
+fn closed(backend: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, backend, "acquire", "the connection was closed")
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("redis", &self.redis).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("wait", &self.wait).finish_non_exhaustive()
+    }
+}
