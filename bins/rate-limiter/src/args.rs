@@ -18,7 +18,7 @@ pub(crate) struct ServerArgs {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) batch: usize,
     /// Take permits in lots of up to N, and decide here; at most a hundredth of what a second grants
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) lease: Option<u32>,
     /// Wait with each decision until so many replicas have it [Redis]
     #[arg(long, value_name = "REPLICAS")]
@@ -29,6 +29,11 @@ pub(crate) struct ServerArgs {
     /// Write what each key was granted to a file, as lines of key,count
     #[arg(long, value_name = "FILE")]
     pub(crate) tally: Option<PathBuf>,
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    let count = bench::format::parse_count(text)?;
+    u32::try_from(count).map_err(|_| format!("{text} is more than {}", u32::MAX))
 }
 
 /// The flags make no sense together.

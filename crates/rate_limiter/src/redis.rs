@@ -20,7 +20,7 @@ use std::{error::Error as _, fmt, time::Duration};
 use ::redis::{Cmd, ErrorKind as Driver, RedisError, ServerErrorKind, Value};
 use backends::{
     Error, ErrorKind, Redis, Result,
-    redis_1::{Wait, redis_error},
+    redis_1::{RedisConnection, Wait, redis_error},
 };
 
 use self::script::{Request, Script};
@@ -151,23 +151,29 @@ impl RedisStore {
             }
             result => result?,
         };
-        let answer = script::answer(&integers(&acknowledged.value)?)?;
+        let answer = parse(&acknowledged.value, script::answer)?;
         Ok(Acknowledged { answer, replicas: acknowledged.replicas })
     }
 
     fn call(&self, key: &[u8], limit: &Limit, request: Request) -> Result<Call> {
         let script = Script::of(limit);
-        let arguments = script::arguments(limit, request, self.now.as_ref().map(|now| now()))?;
+        let arguments = self.arguments(limit, request)?;
         let key = [&*self.prefix, key].concat();
         let by_hash = command("EVALSHA", &self.hashes[script as usize], &key, &arguments);
         Ok(Call { script, key, arguments, by_hash })
+    }
+
+    /// What stands behind the key, as text.
+    fn arguments(&self, limit: &Limit, request: Request) -> Result<Vec<String>> {
+        let now = self.now.as_ref().map(|now| now());
+        Ok(script::arguments(limit, request, now)?.iter().map(u64::to_string).collect())
     }
 
     fn by_text(&self, call: &Call) -> Cmd {
         command("EVAL", call.script.text(), &call.key, &call.arguments)
     }
 
-    async fn run(&self, op: &'static str, call: &Call) -> Result<Vec<i64>> {
+    async fn run<T>(&self, op: &'static str, call: &Call, read: fn(&[i64]) -> Result<T>) -> Result<T> {
         let backend = self.redis.backend();
         let mut connection = self.redis.connection()?;
         let reply = match call.by_hash.query_async::<Value>(&mut connection).await {
@@ -176,7 +182,7 @@ impl RedisStore {
             }
             result => result,
         };
-        integers(&reply.map_err(|error| redis_error(backend, op, error))?)
+        parse(&reply.map_err(|error| redis_error(backend, op, error))?, read)
     }
 }
 
@@ -184,18 +190,19 @@ impl RedisStore {
 struct Call {
     script: Script,
     key: Vec<u8>,
-    arguments: Vec<u64>,
+    arguments: Vec<String>,
     by_hash: Cmd,
 }
 
 const UNKNOWN_SCRIPT: Driver = Driver::Server(ServerErrorKind::NoScript);
 
-fn command(name: &str, script: &str, key: &[u8], arguments: &[u64]) -> Cmd {
+fn command(name: &str, script: &str, key: &[u8], arguments: &[String]) -> Cmd {
+    let bytes = arguments.iter().map(String::len).sum::<usize>();
     let mut command =
-        Cmd::with_capacity(4 + arguments.len(), 64 + script.len() + key.len() + 8 * arguments.len());
+        Cmd::with_capacity(4 + arguments.len(), name.len() + script.len() + 1 + key.len() + bytes);
     command.arg(name).arg(script).arg(1).arg(key);
     for argument in arguments {
-        command.arg(argument);
+        command.arg(argument.as_bytes());
     }
     command
 }
@@ -205,11 +212,21 @@ fn is_unknown_script(error: &Error) -> bool {
     driver.is_some_and(|error| error.kind() == UNKNOWN_SCRIPT)
 }
 
-fn integers(reply: &Value) -> Result<Vec<i64>> {
+/// Reads the integers of a reply.
+fn parse<T>(reply: &Value, read: fn(&[i64]) -> Result<T>) -> Result<T> {
     let unlike =
         || Error::new(ErrorKind::Corrupt, "redis", "acquire", "the script replied no list of integers");
     let Value::Array(items) = reply else { return Err(unlike()) };
-    items.iter().map(|item| if let Value::Int(number) = item { Ok(*number) } else { Err(unlike()) }).collect()
+    // No script replies as many.
+    let mut numbers = [0; 8];
+    if items.len() > numbers.len() {
+        return Err(unlike());
+    }
+    for (number, item) in numbers.iter_mut().zip(items) {
+        let Value::Int(integer) = item else { return Err(unlike()) };
+        *number = *integer;
+    }
+    read(&numbers[..items.len()])
 }
 
 impl Store for RedisStore {
@@ -219,7 +236,8 @@ impl Store for RedisStore {
 
     async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
         let Some((wait, too_few)) = self.wait else {
-            return script::answer(&self.run("acquire", &self.call(key, limit, Request::Ask(ask))?).await?);
+            let call = self.call(key, limit, Request::Ask(ask))?;
+            return self.run("acquire", &call, script::answer).await;
         };
         let Acknowledged { answer, replicas } = self.ask_waiting(key, limit, ask, wait).await?;
         if replicas >= wait.replicas() || answer.taken == 0 {
@@ -241,7 +259,7 @@ impl Store for RedisStore {
 
     async fn refund(&self, key: &[u8], limit: &Limit, cost: u32, taken_at: u64) -> Result<()> {
         let call = self.call(key, limit, Request::Refund { cost, taken_at })?;
-        script::refunded(&self.run("refund", &call).await?)
+        self.run("refund", &call, script::refunded).await
     }
 
     async fn health(&self) -> Result<()> {
@@ -256,47 +274,71 @@ impl Store for RedisStore {
 
 impl AskMany for RedisStore {
     async fn ask_many(&self, limit: &Limit, asks: &[(&[u8], Ask)]) -> Vec<Result<Answer>> {
-        let calls: Vec<Result<Call>> =
-            asks.iter().map(|(key, ask)| self.call(key, limit, Request::Ask(*ask))).collect();
-        let connection = match self.redis.connection() {
-            Ok(connection) => connection,
-            Err(_) => return asks.iter().map(|_| Err(closed(self.redis.backend()))).collect(),
+        let Ok(connection) = self.redis.connection() else {
+            return asks.iter().map(|_| Err(closed(self.redis.backend()))).collect();
         };
-        let by_hash: Vec<Cmd> = calls.iter().flatten().map(|call| call.by_hash.clone()).collect();
-        let mut replies = connection.each("acquire", &by_hash).await;
-        let unknown: Vec<usize> = (0..replies.len())
-            .filter(|place| replies[*place].as_ref().is_err_and(is_unknown_script))
-            .collect();
-        if !unknown.is_empty() {
-            // To every master at once, rather than the text with each request.
-            let mut loading = connection.clone();
-            let load = ::redis::cmd("SCRIPT").arg("LOAD").arg(Script::of(limit).text()).to_owned();
-            let _ = load.query_async::<Value>(&mut loading).await;
-            let again: Vec<Cmd> = unknown.iter().map(|place| by_hash[*place].clone()).collect();
-            for (place, reply) in unknown.iter().zip(connection.each("acquire", &again).await) {
-                replies[*place] = reply;
+        let hash = &self.hashes[Script::of(limit) as usize];
+        let (mut commands, mut refused) = (Vec::with_capacity(asks.len()), Vec::new());
+        // Most ask for the same.
+        let mut last: Option<(Ask, Vec<String>)> = None;
+        let mut name = self.prefix.to_vec();
+        for (place, (key, ask)) in asks.iter().enumerate() {
+            if last.as_ref().is_none_or(|(last, _)| last != ask) {
+                match self.arguments(limit, Request::Ask(*ask)) {
+                    Ok(arguments) => last = Some((*ask, arguments)),
+                    Err(error) => {
+                        refused.push((place, error));
+                        continue;
+                    }
+                }
             }
+            name.truncate(self.prefix.len());
+            name.extend_from_slice(key);
+            let arguments = last.as_ref().map_or(&[][..], |(_, arguments)| arguments);
+            commands.push(command("EVALSHA", hash, &name, arguments));
         }
-        let mut replies = replies.into_iter();
-        let missing = || Error::new(ErrorKind::Corrupt, "redis", "acquire", "an answer is missing");
-        let mut answers = Vec::with_capacity(calls.len());
-        for call in calls {
-            answers.push(match call {
-                Err(error) => Err(error),
-                Ok(call) => match replies.next().unwrap_or_else(|| Err(missing())) {
-                    // Flushed once more, or a node that has joined since.
-                    Err(error) if is_unknown_script(&error) => match self.run("acquire", &call).await {
-                        Ok(reply) => script::answer(&reply),
-                        Err(error) => Err(error),
-                    },
-                    Err(error) => Err(error),
-                    Ok(reply) => integers(&reply).and_then(|reply| script::answer(&reply)),
-                },
-            });
+        let replies = self.each(&connection, limit, &commands).await;
+        let mut answers: Vec<Result<Answer>> =
+            replies.into_iter().map(|reply| parse(&reply?, script::answer)).collect();
+        for (place, error) in refused {
+            answers.insert(place, Err(error));
         }
         answers
     }
 }
+
+impl RedisStore {
+    /// The replies to `commands`, after the script was loaded where it was unknown.
+    async fn each(
+        &self,
+        connection: &RedisConnection,
+        limit: &Limit,
+        commands: &[Cmd],
+    ) -> Vec<Result<Value>> {
+        let mut replies = connection.each("acquire", commands).await;
+        // Flushed in between, or a node that has joined since, needs another turn.
+        for _ in 0..LOADS {
+            let unknown: Vec<usize> = (0..replies.len())
+                .filter(|place| replies[*place].as_ref().is_err_and(is_unknown_script))
+                .collect();
+            if unknown.is_empty() {
+                break;
+            }
+            // To every master at once, rather than the text with each request.
+            let mut load = ::redis::cmd("SCRIPT");
+            load.arg("LOAD").arg(Script::of(limit).text());
+            let _ = load.query_async::<Value>(&mut connection.clone()).await;
+            let again: Vec<Cmd> = unknown.iter().map(|place| commands[*place].clone()).collect();
+            for (place, reply) in unknown.iter().zip(connection.each("acquire", &again).await) {
+                replies[*place] = reply;
+            }
+        }
+        replies
+    }
+}
+
+/// So often is a script loaded for one batch.
+const LOADS: usize = 8;
 
 fn closed(backend: &'static str) -> Error {
     Error::new(ErrorKind::Closed, backend, "acquire", "the connection was closed")

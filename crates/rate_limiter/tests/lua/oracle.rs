@@ -237,11 +237,13 @@ impl Own {
 #[derive(Default)]
 pub(crate) struct Key {
     pub(crate) stored: Option<Stored>,
+    /// For how long it was last kept, where that is known: microseconds.
+    fresh_in: Option<u64>,
     /// The same as one limit has it, as long as nothing was forgotten that it remembers.
     limit: Option<LimitState>,
 }
 
-/// What a call is to reply, and for how long it is to keep the key, if it is an allowed take.
+/// What a call is to reply, and for how long the key is kept, by it or still.
 pub(crate) struct Expected {
     pub(crate) answer: Option<Answer>,
     pub(crate) fresh_in: Option<u64>,
@@ -249,7 +251,7 @@ pub(crate) struct Expected {
 
 impl Key {
     pub(crate) fn new() -> Self {
-        Self { stored: None, limit: Some(LimitState::default()) }
+        Self { limit: Some(LimitState::default()), ..Self::default() }
     }
 
     pub(crate) fn call(&mut self, limit: &Limit, request: Request, now: u64) -> Expected {
@@ -282,8 +284,11 @@ impl Key {
                         }
                     }
                     self.store(after);
+                    if count == 1 || self.stored.is_none() {
+                        self.fresh_in = None;
+                    }
                 }
-                return Expected { answer: None, fresh_in: None };
+                return Expected { answer: None, fresh_in: self.fresh_in };
             }
         };
         let cost = match ask {
@@ -299,17 +304,17 @@ impl Key {
         let decisions: Vec<_> = own.iter_mut().map(|own| own.peek(now, cost)).collect();
         let decision = decisions.iter().copied().reduce(strictest).unwrap();
         self.compare(limit, ask, now, cost, decision);
-        let (mut taken, mut fresh_in) = (0, None);
+        let mut taken = 0;
         match (ask, decision) {
             (Ask::Peek(_), _) | (_, Decision::NeverFits { .. }) => {}
             (_, Decision::Allowed { .. }) => {
                 own.iter_mut().for_each(|own| own.take(now, cost));
                 taken = cost;
-                fresh_in = own.iter().map(|own| own.fresh_in(now)).max();
+                self.fresh_in = own.iter().map(|own| own.fresh_in(now)).max();
                 self.store(own.iter().map(|own| Some(own.state())).collect());
             }
             (_, Decision::Denied { .. }) if known.contains(&true) => {
-                let mut after = before;
+                let (mut after, mut forgot) = (before.clone(), false);
                 for (((own, known), after), decision) in
                     own.iter_mut().zip(known).zip(&mut after).zip(decisions)
                 {
@@ -317,16 +322,22 @@ impl Key {
                         if decision.is_allowed() {
                             own.mend(now);
                         } else if own.deny(now, cost) {
-                            self.limit = None;
+                            (self.limit, forgot) = (None, true);
                         }
                         *after = Some(own.state());
                     }
+                }
+                if count == 1 && after != before && !forgot {
+                    self.fresh_in = Some(own[0].fresh_in(now));
                 }
                 self.store(after);
             }
             (_, Decision::Denied { .. }) => {}
         }
-        Expected { answer: Some(Answer { decision: told(decision), taken, at: now }), fresh_in }
+        Expected {
+            answer: Some(Answer { decision: told(decision), taken, at: now }),
+            fresh_in: self.fresh_in,
+        }
     }
 
     /// The limit as a whole says the same as its parts.

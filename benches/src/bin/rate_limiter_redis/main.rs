@@ -1,0 +1,255 @@
+//! The limiter on one Redis beside the server's own load tool and a bare driver loop, all calling the same script.
+
+use std::{
+    fmt::Write as _,
+    process::{Command, ExitCode},
+    sync::Arc,
+    time::Duration,
+};
+
+use backends::{Config, Redis};
+use bench::{BoxError, ExitStatus, Machine, format};
+use clap::Parser;
+use clock::{Clock, PreciseClock};
+use rate_limiter::{
+    Algorithm, Ask, Limit, Quota, RateLimiter, RedisStore,
+    redis::script::{self, Request, Script},
+};
+
+/// Compares decisions on a Redis with redis-benchmark and with a bare redis-rs loop, by the same script
+#[derive(Parser)]
+#[command(after_help = "Exit codes: 0 all bars met, 1 failed, 2 usage, 3 a bar was missed")]
+struct Args {
+    /// The server
+    #[arg(long, default_value = "redis://127.0.0.1:6379")]
+    url: String,
+    /// Decisions of each subject in a round
+    #[arg(long, default_value = "200k", value_parser = format::parse_count)]
+    requests: u64,
+    /// Decisions in a round trip, and requests in flight of the loops that send each alone
+    #[arg(long, default_value_t = 64)]
+    depth: usize,
+    /// Interleaved rounds
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// One algorithm only [default: all]
+    #[arg(long)]
+    algorithm: Option<Algorithm>,
+}
+
+const KEYS: u64 = 100_000;
+/// The bars: throughput against the bare loop and against redis-benchmark, processor time against redis-benchmark's.
+const BARE: f64 = 0.9;
+const BENCHMARK: f64 = 0.8;
+const PROCESSOR: f64 = 1.5;
+
+/// What one subject did in one round.
+#[derive(Clone, Copy)]
+struct Figures {
+    per_second: f64,
+    /// Microseconds of processor time of the client for a decision.
+    processor: f64,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    match runtime.map_err(BoxError::from).and_then(|runtime| runtime.block_on(run(&args))) {
+        Ok(true) => ExitStatus::Ok.into(),
+        Ok(false) => ExitStatus::Threshold.into(),
+        Err(error) => {
+            bench::complain(&format!("rate_limiter_redis: {error}"));
+            ExitStatus::Failed.into()
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<bool, BoxError> {
+    let load = Machine::this().load.unwrap_or(f64::NAN);
+    bench::print(&format!(
+        "{} decisions a round, {} rounds, {} at a time; load average {load:.1}\n\
+         bars: single >= {BARE} of a bare loop; acquire_many >= {BENCHMARK} of redis-benchmark, processor <= {PROCESSOR} of its\n\n\
+         | algorithm | single k/s | bare loop k/s | ratio | acquire_many k/s | redis-benchmark k/s | ratio | us a decision: ours | redis-benchmark | ratio | |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
+        args.requests, args.rounds, args.depth
+    ))?;
+    let mut met = true;
+    let algorithms: Vec<Algorithm> = args.algorithm.map_or(Algorithm::ALL.to_vec(), |one| vec![one]);
+    for algorithm in algorithms {
+        met &= compare(args, algorithm).await?;
+    }
+    Ok(met)
+}
+
+async fn compare(args: &Args, algorithm: Algorithm) -> Result<bool, BoxError> {
+    // Everything is granted: a denial writes nothing, and is quicker.
+    let limit = Limit::new(algorithm, Quota::per_second(1_000_000)?)?;
+    let prefix = format!("peers:{algorithm}:");
+    let redis = Redis::connect(&Config::parse(&args.url)?).await?;
+    let limiter = Arc::new(RateLimiter::new(RedisStore::builder().prefix(&prefix).build(redis), limit.clone()));
+    let arguments: Vec<String> =
+        script::arguments(&limit, Request::Ask(Ask::Take(1)), None)?.iter().map(u64::to_string).collect();
+    let script = redis::Script::new(Script::of(&limit).text());
+    let client = redis::Client::open(args.url.as_str())?;
+    let mut bare = client.get_multiplexed_async_connection().await?;
+    script.load_async(&mut bare).await?;
+
+    let mut rounds = [const { Vec::new() }; 4];
+    for round in 0..args.rounds {
+        for turn in 0..4 {
+            let subject = (round + turn) % 4;
+            rounds[subject].push(match subject {
+                0 => single(args, &limiter).await?,
+                1 => bare_loop(args, &bare, script.get_hash(), &prefix, &arguments).await?,
+                2 => many(args, &limiter).await?,
+                _ => redis_benchmark(args, script.get_hash(), &prefix, &arguments)?,
+            });
+        }
+    }
+    let [single, bare, many, benchmark] = rounds;
+    let rate = |figures: &[Figures]| median(figures.iter().map(|figures| figures.per_second / 1e3).collect());
+    let processor = |figures: &[Figures]| median(figures.iter().map(|figures| figures.processor).collect());
+    let ratio = |a: &[Figures], b: &[Figures], of: fn(&Figures) -> f64| {
+        median(a.iter().zip(b).map(|(a, b)| of(a) / of(b)).collect())
+    };
+    let of_bare = ratio(&single, &bare, |figures| figures.per_second);
+    let of_benchmark = ratio(&many, &benchmark, |figures| figures.per_second);
+    let of_processor = ratio(&many, &benchmark, |figures| figures.processor);
+    let kept = of_bare >= BARE && of_benchmark >= BENCHMARK && of_processor <= PROCESSOR;
+    let mut row = String::new();
+    write!(
+        row,
+        "| {algorithm} | {:.1} | {:.1} | {of_bare:.2} | {:.1} | {:.1} | {of_benchmark:.2} | {:.2} | {:.2} | {of_processor:.2} | {} |\n",
+        rate(&single),
+        rate(&bare),
+        rate(&many),
+        rate(&benchmark),
+        processor(&many),
+        processor(&benchmark),
+        if kept { "met" } else { "MISSED" },
+    )?;
+    bench::print(&row)?;
+    Ok(kept)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn key(index: u64) -> String {
+    format!("{:012}", index.wrapping_mul(0x9E37_79B9_7F4A_7C15) % KEYS)
+}
+
+/// Runs `work`, and gives its rate and what it cost.
+async fn timed(requests: u64, work: impl Future<Output = Result<(), BoxError>>) -> Result<Figures, BoxError> {
+    let clock = PreciseClock::new();
+    let (start, before) = (clock.now(), processor_time()?);
+    work.await?;
+    let (elapsed, used) = (clock.now().since(start), processor_time()? - before);
+    Ok(figures(requests, elapsed, used))
+}
+
+fn figures(requests: u64, elapsed: Duration, used: Duration) -> Figures {
+    let requests = requests as f64;
+    Figures { per_second: requests / elapsed.as_secs_f64(), processor: used.as_secs_f64() * 1e6 / requests }
+}
+
+fn processor_time() -> Result<Duration, BoxError> {
+    // In ticks of 10 ms, behind the name, which may hold anything.
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: u64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(10 * ticks))
+}
+
+type Limiter = Arc<RateLimiter<RedisStore>>;
+
+async fn single(args: &Args, limiter: &Limiter) -> Result<Figures, BoxError> {
+    let each = args.requests / args.depth as u64;
+    timed(each * args.depth as u64, async {
+        let tasks: Vec<_> = (0..args.depth as u64)
+            .map(|task| {
+                let limiter = Arc::clone(limiter);
+                tokio::spawn(async move {
+                    for index in 0..each {
+                        limiter.acquire(key(task * each + index), 1).await?;
+                    }
+                    Ok::<(), backends::Error>(())
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn bare_loop(
+    args: &Args,
+    connection: &redis::aio::MultiplexedConnection,
+    hash: &str,
+    prefix: &str,
+    arguments: &[String],
+) -> Result<Figures, BoxError> {
+    let each = args.requests / args.depth as u64;
+    timed(each * args.depth as u64, async {
+        let tasks: Vec<_> = (0..args.depth as u64)
+            .map(|task| {
+                let (mut connection, hash, prefix) = (connection.clone(), hash.to_owned(), prefix.to_owned());
+                let arguments = arguments.to_vec();
+                tokio::spawn(async move {
+                    for index in 0..each {
+                        let mut command = redis::cmd("EVALSHA");
+                        command.arg(&hash).arg(1).arg(format!("{prefix}{}", key(task * each + index)));
+                        command.arg(&arguments).query_async::<redis::Value>(&mut connection).await?;
+                    }
+                    Ok::<(), redis::RedisError>(())
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await??;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn many(args: &Args, limiter: &Limiter) -> Result<Figures, BoxError> {
+    let batches = args.requests / args.depth as u64;
+    timed(batches * args.depth as u64, async {
+        for batch in 0..batches {
+            let first = batch * args.depth as u64;
+            let keys: Vec<String> = (first..first + args.depth as u64).map(key).collect();
+            for decision in limiter.acquire_many(&keys, 1).await {
+                decision?;
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// One connection, as `many` has.
+fn redis_benchmark(args: &Args, hash: &str, prefix: &str, arguments: &[String]) -> Result<Figures, BoxError> {
+    let address = args.url.trim_start_matches("redis://");
+    let (host, port) = address.rsplit_once(':').ok_or("--url is redis://HOST:PORT here")?;
+    let (requests, depth, keys) = (args.requests.to_string(), args.depth.to_string(), KEYS.to_string());
+    let mut command = Command::new("bash");
+    command.args(["-c", "TIMEFORMAT='%U %S'; time \"$@\"", "bash", "redis-benchmark", "-h", host, "-p", port]);
+    command.args(["-c", "1", "-P", &depth, "-n", &requests, "-r", &keys, "--csv", "EVALSHA", hash, "1"]);
+    let output = command.arg(format!("{prefix}__rand_int__")).args(arguments).output()?;
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let failed = || format!("redis-benchmark: {} {}", stdout.trim(), stderr.trim());
+    // "EVALSHA ...","123456.78",...
+    let row = stdout.lines().last().ok_or_else(failed)?;
+    let per_second: f64 =
+        row.split("\",\"").nth(1).and_then(|rate| rate.parse().ok()).ok_or_else(failed)?;
+    let seconds: Option<Vec<f64>> =
+        stderr.lines().last().map(|line| line.split(' ').filter_map(|field| field.parse().ok()).collect());
+    let used: f64 = seconds.filter(|seconds| seconds.len() == 2).ok_or_else(failed)?.iter().sum();
+    Ok(Figures { per_second, processor: used * 1e6 / args.requests as f64 })
+}
