@@ -314,7 +314,7 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     #[inline]
     fn place<Q: Hash + ?Sized>(&self, key: &Q) -> Place {
         let tag = Tag::of(self.hasher.hash_one(key));
-        Place { tag, shard: tag.hash() as usize & (self.shards.len() - 1) }
+        Place { tag, shard: tag.shard(self.shards.len()) }
     }
 
     /// Changes the state of a key without the lock of its shard, if that is enough.

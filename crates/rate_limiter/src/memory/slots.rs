@@ -38,10 +38,17 @@ impl Tag {
         self.0
     }
 
+    /// Chooses one of `shards`, a power of two. By the upper half of the hash: with some seeds, the lowest bits
+    /// are spread so unevenly over successive numbers that shards overflow.
+    #[inline]
+    pub(super) const fn shard(self, shards: usize) -> usize {
+        (self.0 >> 32) as usize & (shards - 1)
+    }
+
     /// Where its search begins; other bits than those that choose the shard.
     #[inline]
     const fn home(self) -> usize {
-        (self.0 >> 40) as usize
+        (self.0 >> 52) as usize
     }
 }
 
