@@ -5,13 +5,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
 use backends::{Config, Redis};
 use bench::{Config as RunConfig, ExitStatus, Fact, Keys, Report, Run};
 use rate_limiter::{DynStore, Limit, RedisStore, lease::Leased};
 
 use crate::{
     Args,
+    args::Usage,
     backend::Backend,
     remote::{Remote, Way, in_batches},
 };
@@ -50,7 +50,8 @@ pub(crate) fn drive(
 
 /// Connects, and says how decisions are come by.
 async fn connect(args: &Args) -> anyhow::Result<Way> {
-    let config = Config::parse(args.server.url(args.backend)).context("--url")?;
+    let parsed = Config::parse(args.server.url(args.backend));
+    let config = parsed.map_err(|error| Usage(format!("--url: {error}")))?;
     let name = args.server.share.clone().unwrap_or_else(run_name);
     let store: Arc<dyn DynStore> = match args.backend {
         Backend::Scylla => scylla(&config).await?,

@@ -70,6 +70,13 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("--algorithm fixed-window --quota '10/s burst 5'", "leave the burst out"),
         ("--algorithm all --json out.json", "name one algorithm"),
         ("--backend mysql", "possible values"),
+        ("--batch 8", "--batch does not go with --backend memory"),
+        ("--lease 8", "--lease does not go with --backend memory"),
+        ("--backend redis --wait 1 --batch 8", "--wait goes with neither"),
+        ("--backend redis --batch 0", "from 1 to 10,000"),
+        ("--backend redis --lease many", "not a number"),
+        ("--backend redis --url mysql://127.0.0.1", "--url"),
+        ("--backend redis --virtual-time --rate 10", "has a clock of its own"),
         ("--rate 0", "not a rate"),
         ("--rate nan", "not a rate"),
         ("--arrivals poisson", "--rate"),
@@ -88,13 +95,22 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
 }
 
 #[test]
-fn a_backend_that_is_not_built_in_names_the_command_that_works() {
-    for backend in ["redis", "redis-cluster", "kafka", "scylla"] {
-        let output = run(&format!("--backend {backend}"));
-        assert_eq!(output.status.code(), Some(2));
-        let message = stderr(&output);
-        assert_eq!(message.lines().count(), 1, "{message}");
-        assert!(message.contains("cargo run --release --bin rate-limiter -- --backend memory"), "{message}");
+fn a_backend_that_cannot_keep_limits_names_one_that_can() {
+    let output = run("--backend kafka");
+    assert_eq!(output.status.code(), Some(2));
+    let message = stderr(&output);
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains("cargo run --release --bin rate-limiter -- --backend memory"), "{message}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said_in_a_line() {
+    for backend in ["redis", "redis-cluster"] {
+        // Nobody listens on port 1.
+        let output = run(&format!("--backend {backend} --url {backend}://127.0.0.1:1 --requests 10"));
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+        assert!(stderr(&output).contains("unavailable"), "{}", stderr(&output));
     }
 }
 

@@ -65,7 +65,10 @@ impl Context<'_> {
     }
 
     fn expect_fresh_at(&self, at: u64) {
-        self.none_fresh_until.fetch_min(at, Ordering::Relaxed);
+        // Looked at first: it hardly ever changes.
+        if at < self.none_fresh_until.load(Ordering::Relaxed) {
+            self.none_fresh_until.fetch_min(at, Ordering::Relaxed);
+        }
     }
 }
 
