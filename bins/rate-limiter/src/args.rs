@@ -11,7 +11,7 @@ use crate::backend::Backend;
 #[derive(Args)]
 #[command(next_help_heading = "Servers")]
 pub(crate) struct ServerArgs {
-    /// Where the server is [default: where scripts/backends starts it]
+    /// Where the server is; of scylla, with a keyspace that exists [default: where scripts/backends starts it]
     #[arg(long)]
     url: Option<String>,
     /// Decide so many in a round trip [Redis]
