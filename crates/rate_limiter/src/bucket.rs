@@ -242,10 +242,13 @@ impl Look<'_> {
         self.bucket.state(self.tick, self.missing)
     }
 
-    /// The bucket with `cost` tokens given back.
-    pub(crate) fn give(&mut self, cost: u64) -> BucketState {
-        self.missing = self.missing.saturating_sub(self.bucket.units(cost));
-        self.bucket.state(self.tick + self.ahead, self.missing)
+    /// The bucket with `cost` tokens given back that were taken at `taken_at`, but for what has flowed in since.
+    pub(crate) fn give(&mut self, cost: u64, taken_at: u64) -> BucketState {
+        let bucket = self.bucket;
+        let ticks = self.tick.saturating_sub(bucket.ticks(taken_at));
+        let flowed = if ticks < bucket.fill { ticks * bucket.inflow.get() } else { bucket.capacity };
+        self.missing = self.missing.saturating_sub(bucket.units(cost).saturating_sub(flowed));
+        bucket.state(self.tick + self.ahead, self.missing)
     }
 
     #[inline]

@@ -105,6 +105,8 @@ pub struct LeaseStats {
     pub trips: u64,
     /// Permits that the source gave.
     pub leased: u64,
+    /// Permits that requests took from the source themselves: for more than a lot, or when others were quicker.
+    pub direct: u64,
     /// Permits given back to it.
     pub given_back: u64,
     /// Permits that could not be given back when their lease ended: they flow in again as the quota does.
@@ -224,7 +226,9 @@ impl<S: Store, C: Clock> Store for Leased<S, C> {
                 Found::Trip(notice) => notice.await?,
             }
         }
-        self.shared.source.ask(key, limit, ask).await
+        let answer = self.shared.source.ask(key, limit, ask).await?;
+        self.shared.lots.count_direct(answer.taken);
+        Ok(answer)
     }
 
     async fn refund(&self, key: &[u8], limit: &Limit, cost: u32, taken_at: u64) -> Result<()> {

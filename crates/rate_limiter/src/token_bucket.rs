@@ -81,8 +81,8 @@ impl Rule for TokenBucket {
         self.0.look(&mut state.clone(), now).tokens()
     }
 
-    fn refund(&self, state: &mut BucketState, now: u64, _taken_at: u64, cost: u32) {
-        *state = self.0.look(state, now).give(u64::from(cost));
+    fn refund(&self, state: &mut BucketState, now: u64, taken_at: u64, cost: u32) {
+        *state = self.0.look(state, now).give(u64::from(cost), taken_at);
     }
 
     fn mend(&self, state: &mut BucketState, now: u64) {

@@ -25,6 +25,7 @@ pub(super) fn cases() -> Vec<Case> {
         SlidingWindowLog: each_entry_leaves_a_period_after_it_came,
         TokenBucket: several_quotas_take_from_all_or_none,
         TokenBucket: several_quotas_refund_to_all,
+        TokenBucket: what_has_flowed_back_is_not_given_back,
         TokenBucket: a_cost_of_zero_is_invalid,
         TokenBucket: keys_do_not_share_their_quota,
         TokenBucket: keys_may_be_any_bytes,
@@ -180,6 +181,15 @@ async fn several_quotas_refund_to_all(f: Fixture) {
         assert_eq!(f.drain("k", &limit).await, expected);
         f.advance(Duration::from_secs(1)).await;
     }
+}
+
+async fn what_has_flowed_back_is_not_given_back(f: Fixture) {
+    let limit = f.limit("1/s burst 10");
+    let early = f.ask("k", &limit, Ask::Take(6)).await;
+    f.advance(Duration::from_secs(4)).await;
+    assert!(f.allows("k", &limit, 8).await, "four of the six have flowed back");
+    f.refund("k", &limit, 6, early.at).await;
+    assert_eq!(f.drain("k", &limit).await, 2);
 }
 
 async fn a_cost_of_zero_is_invalid(f: Fixture) {

@@ -28,6 +28,7 @@ pub(super) struct Lots {
     closed: AtomicBool,
     trips: AtomicU64,
     leased: AtomicU64,
+    direct: AtomicU64,
     given_back: AtomicU64,
     lost: AtomicU64,
     failed: AtomicU64,
@@ -135,6 +136,7 @@ impl Lots {
             closed: AtomicBool::new(false),
             trips: AtomicU64::new(0),
             leased: AtomicU64::new(0),
+            direct: AtomicU64::new(0),
             given_back: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             failed: AtomicU64::new(0),
@@ -278,6 +280,10 @@ impl Lots {
         }))
     }
 
+    pub(super) fn count_direct(&self, permits: u32) {
+        self.direct.fetch_add(permits.into(), Ordering::Relaxed);
+    }
+
     pub(super) fn count_given_back(&self, permits: u32, was_taken: bool) {
         let counter = if was_taken { &self.given_back } else { &self.lost };
         counter.fetch_add(permits.into(), Ordering::Relaxed);
@@ -305,6 +311,7 @@ impl Lots {
         LeaseStats {
             trips: read(&self.trips),
             leased: read(&self.leased),
+            direct: read(&self.direct),
             given_back: read(&self.given_back),
             lost: read(&self.lost),
             failed: read(&self.failed),

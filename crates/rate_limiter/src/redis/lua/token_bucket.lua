@@ -52,7 +52,10 @@ elseif value or op ~= REFUND then
   end
   if op == REFUND then
     status, changed = REFUNDED, true
-    missing = max(missing - cost * scale, 0)
+    -- What has flowed in since is not given back.
+    local since, fill = max(at - floor(ARGV[4] / tick), 0), ceil(capacity / inflow)
+    local flowed = since < fill and since * inflow or capacity
+    missing = max(missing - max(min(cost, burst) * scale - flowed, 0), 0)
   elseif op ~= MEND then
     if op == UP_TO then
       -- At least one is asked for, so that there is a time to come back.
