@@ -89,7 +89,7 @@ def kafka_brokers(address, timeout=5):
     brokers = set()
     for _ in range(answer.number(">i")):
         answer.number(">i")  # node id
-        brokers.add((answer.sized(">h").decode(), answer.number(">i")))
+        brokers.add(((answer.sized(">h") or b"").decode(), answer.number(">i")))
         answer.sized(">h")  # rack
     return brokers
 

@@ -283,7 +283,8 @@ class Cassandra(Java):
     def ready(self):
         super().ready()
         for node in self.nodes:
-            seen = {socket.inet_ntoa(ip) for ip, in clients.cql(node.listens[0], "SELECT rpc_address FROM system.peers")}
+            peers = clients.cql(node.listens[0], "SELECT rpc_address FROM system.peers")
+            seen = {socket.inet_ntoa(ip) for ip, in peers if ip is not None}  # a node that still joins has no address yet
             others = {other.name for other in self.nodes} - {node.name}
             if seen != others:
                 raise clients.NotReady(f"node {node.name} sees {sorted(seen)}")
