@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+mod key;
+pub mod slot;
+mod source;
+mod store;
+mod version;
+
+pub use backends::{Error, ErrorKind, Result, Retry};
+pub use key::Key;
+pub use slot::{Filled, Leased, Refusal, Token};
+pub use source::{DynSource, Reads, Row, Source, StoreError};
+pub use store::{
+    Ack, Acks, Announce, Announcement, Announcements, BoxFuture, Capability, DynStore, Entry, Fill, Store,
+    Wish,
+};
+pub use version::{Floor, Version};
