@@ -1,15 +1,31 @@
 #![doc = include_str!("../README.md")]
 
+mod builder;
+mod cache;
+mod chance;
+mod error;
+mod flights;
+mod freshness;
 mod key;
+mod load;
+mod pending;
+mod protocol;
 pub mod slot;
 mod source;
+mod stats;
 mod store;
 mod version;
+mod write;
 
+pub use crate::cache::Cache;
 pub use backends::{Error, ErrorKind, Result, Retry};
+pub use builder::Builder;
+pub use error::WriteError;
 pub use key::Key;
+pub use protocol::{Gap, Protocol, UnknownProtocol};
 pub use slot::{Filled, Leased, Refusal, Token};
 pub use source::{DynSource, Reads, Row, Source, StoreError};
+pub use stats::Stats;
 pub use store::{
     Ack, Acks, Announce, Announcement, Announcements, BoxFuture, Capability, DynStore, Entry, Fill, Store,
     Wish,

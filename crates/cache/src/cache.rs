@@ -1,0 +1,319 @@
+//! What users touch.
+
+use std::{fmt, sync::Arc};
+
+use backends::{Error, Result};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    Entry, Gap, Key, Protocol, Reads, Source, Stats, Store, WriteError,
+    builder::{Builder, Settings},
+    chance::Chance,
+    flights::Flights,
+    freshness,
+    pending::Pending,
+    stats::Counters,
+    store::{Ack, Acks},
+};
+
+/// A cache in front of a database: `S` has the rows, `T` keeps the entries.
+///
+/// Clones share everything. Its futures need a Tokio runtime with time.
+///
+/// ```
+/// use cache::{Cache, Floor, Memory, Reads, Result, Row, Source, StoreError, Version};
+///
+/// #[derive(Debug)]
+/// struct Greetings;
+///
+/// impl Source<String, String> for Greetings {
+///     fn reads(&self) -> Reads {
+///         Reads::Latest
+///     }
+///
+///     async fn load(&self, name: &String) -> Result<Row<String>> {
+///         Ok(Row::new(format!("hello, {name}"), Version::default()))
+///     }
+///
+///     async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, StoreError> {
+///         Ok(Floor::UNKNOWN)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let cache = Cache::builder(Greetings, Memory::builder().capacity(10_000).build()?).build()?;
+/// assert_eq!(cache.get(&"ann".to_owned()).await?.as_deref(), Some("hello, ann"));
+/// assert_eq!(cache.stats().misses, 1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Cache<K: Key, V, S, T>(pub(crate) Arc<Inner<K, V, S, T>>);
+
+pub(crate) struct Inner<K: Key, V, S, T> {
+    pub(crate) source: S,
+    pub(crate) store: T,
+    pub(crate) settings: Settings,
+    pub(crate) flights: Flights<K, V>,
+    pub(crate) pending: Pending<K>,
+    pub(crate) refreshes: Arc<Semaphore>,
+    pub(crate) counters: Counters,
+    pub(crate) chance: Chance,
+}
+
+impl<S, T> Cache<String, (), S, T> {
+    /// Sets up a cache of the rows of `source`, whose entries are kept in `store`.
+    pub const fn builder(source: S, store: T) -> Builder<S, T> {
+        Builder::new(source, store)
+    }
+}
+
+impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Cache<K, V, S, T> {
+    /// The value of `key`; `None` when there is no row.
+    ///
+    /// A miss loads from the database, once for all who ask for the key meanwhile, in this process and in others on the
+    /// same store. A failed load is not cached. While the store fails, every read is a miss.
+    ///
+    /// # Errors
+    ///
+    /// What the database reports; whoever waited for a failed load gets its error as the source of its own.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: when a caller who loads is dropped, one of those who wait loads instead.
+    pub async fn get(&self, key: &K) -> Result<Option<V>> {
+        if !self.0.pending.holds(key) {
+            match self.0.store.get(key).await {
+                Ok(Some(entry)) => return Ok(self.0.serve(key, entry)),
+                Ok(None) => {}
+                Err(error) => self.0.store_failed(error)?,
+            }
+        }
+        self.0.counters.misses.one();
+        self.0.load(key).await
+    }
+
+    /// The values of `keys`, in their order: the store is asked once, and what it has not is loaded, several rows at a time.
+    ///
+    /// # Errors
+    ///
+    /// For each key, those of [`get`](Self::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, as [`get`](Self::get) is.
+    pub async fn get_many(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
+        let entries = self.0.store.get_many(keys).await;
+        let mut values = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        for (index, (key, entry)) in keys.iter().zip(entries).enumerate() {
+            let entry = if self.0.pending.holds(key) { Ok(None) } else { entry };
+            let value = match entry {
+                Ok(Some(entry)) => Ok(self.0.serve(key, entry)),
+                Ok(None) => {
+                    missing.push(index);
+                    Ok(None)
+                }
+                Err(error) => {
+                    let failed = self.0.store_failed(error);
+                    if failed.is_ok() {
+                        missing.push(index);
+                    }
+                    failed.map(|()| None)
+                }
+            };
+            values.push(value);
+        }
+        let mut missing = missing.into_iter();
+        let mut loads = JoinSet::new();
+        loop {
+            for index in missing.by_ref().take(self.0.settings.batch - loads.len()) {
+                let (inner, key) = (Arc::clone(&self.0), keys[index].clone());
+                inner.counters.misses.one();
+                loads.spawn(async move { (index, inner.load(&key).await) });
+            }
+            match loads.join_next().await {
+                None => return values,
+                Some(Ok((index, value))) => values[index] = value,
+                Some(Err(error)) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // Only a runtime that ends cancels them.
+                    Err(_) => return values,
+                },
+            }
+        }
+    }
+
+    /// Writes the row of `key`, then invalidates its entry.
+    ///
+    /// # Errors
+    ///
+    /// Each [`WriteError`] says what the database has, and what may be read until when.
+    ///
+    /// # Cancel safety
+    ///
+    /// The write goes on to its end when the future is dropped: a row that was written is invalidated.
+    pub async fn write(&self, key: &K, value: V) -> Result<Acks, WriteError> {
+        self.write_or_delete(key, Some(value)).await
+    }
+
+    /// Deletes the row of `key`, then invalidates its entry.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`write`](Self::write).
+    pub async fn delete(&self, key: &K) -> Result<Acks, WriteError> {
+        self.write_or_delete(key, None).await
+    }
+
+    async fn write_or_delete(&self, key: &K, value: Option<V>) -> Result<Acks, WriteError> {
+        let (inner, key) = (Arc::clone(&self.0), key.clone());
+        // In a task: a caller that is dropped between the write and the invalidation would leave a stale entry.
+        let write = tokio::spawn(async move { inner.write(&key, value.as_ref()).await });
+        match write.await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(WriteError::Source(self.0.closed("write"))),
+            },
+        }
+    }
+
+    /// Invalidates the entry of `key`, whose row someone else has written; `floor` says what is stale, as far as the
+    /// caller knows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write), except [`WriteError::Source`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call has invalidated the entry or not.
+    pub async fn invalidate(&self, key: &K, floor: crate::Floor) -> Result<Acks, WriteError> {
+        self.0.invalidate(key, floor).await
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.counters.read()
+    }
+
+    /// How many invalidations wait to be tried again.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.0.pending.len()
+    }
+
+    /// What may leave a stale entry nevertheless, in this configuration; nothing, if it is empty.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<Gap> {
+        let Settings { protocol, ack, .. } = self.0.settings;
+        let mut gaps = Vec::new();
+        if protocol != Protocol::Lease {
+            gaps.push(Gap::Protocol(protocol));
+        }
+        if self.0.source.reads() == Reads::MayLag {
+            gaps.push(Gap::ReplicaLag);
+        }
+        if ack == Ack::None && self.0.store.capability().replicas {
+            gaps.push(Gap::Failover);
+        }
+        gaps
+    }
+
+    /// Where the entries are.
+    pub fn store(&self) -> &T {
+        &self.0.store
+    }
+
+    /// Where the rows are.
+    pub fn source(&self) -> &S {
+        &self.0.source
+    }
+
+    /// Asks the store for a sign of life. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot serve requests now.
+    pub async fn health(&self) -> Result<()> {
+        self.0.store.health().await
+    }
+
+    /// Closes the store: later calls answer `Closed`. Invalidations that wait are not delivered any more.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when invalidations were still waiting; what the store reports.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe.
+    pub async fn close(&self) -> Result<()> {
+        self.0.store.close().await?;
+        match self.0.pending.len() {
+            0 => Ok(()),
+            waiting => {
+                let message = format!("{waiting} invalidations were not delivered");
+                Err(Error::new(backends::ErrorKind::Conflict, self.0.backend(), "close", message))
+            }
+        }
+    }
+}
+
+impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Inner<K, V, S, T> {
+    /// What a caller gets of `entry`, which is loaded anew when it is due.
+    #[inline]
+    fn serve(self: &Arc<Self>, key: &K, entry: Entry<V>) -> Option<V> {
+        self.counters.hits.one();
+        if entry.value.is_none() {
+            self.counters.negative_hits.one();
+        }
+        if entry.fresh_ms <= 0 {
+            self.counters.stale_hits.one();
+        }
+        let chance = || self.chance.fraction();
+        if freshness::is_due(entry.fresh_ms, entry.load_ms, self.settings.early_refresh, chance) {
+            self.refresh(key, entry.fresh_until);
+        }
+        entry.value
+    }
+
+    /// Counts what the store reported; only the end of its use ends the caller's, too.
+    fn store_failed(&self, error: Error) -> Result<()> {
+        if error.kind() == backends::ErrorKind::Closed {
+            return Err(error);
+        }
+        self.counters.store_errors.one();
+        Ok(())
+    }
+
+    pub(crate) fn backend(&self) -> &'static str {
+        self.store.capability().backend
+    }
+
+    pub(crate) fn closed(&self, op: &'static str) -> Error {
+        Error::new(backends::ErrorKind::Closed, self.backend(), op, "the runtime has ended")
+    }
+}
+
+impl<K: Key, V, S, T> Clone for Cache<K, V, S, T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K: Key, V, S: fmt::Debug, T: fmt::Debug> fmt::Debug for Cache<K, V, S, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("source", &self.0.source)
+            .field("store", &self.0.store)
+            .field("flights", &self.0.flights)
+            .finish_non_exhaustive()
+    }
+}

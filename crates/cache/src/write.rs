@@ -1,0 +1,146 @@
+//! The way of a write: the database, then the entry.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use crate::{Ack, Acks, Floor, Key, Protocol, Source, Store, WriteError, cache::Inner, pending::Queued};
+
+/// How long who delivers waits before it tries again: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Inner<K, V, S, T> {
+    pub(crate) async fn write(self: &Arc<Self>, key: &K, value: Option<&V>) -> Result<Acks, WriteError> {
+        if self.settings.protocol == Protocol::DeleteFirst {
+            self.remove(key).await?;
+        }
+        let unfinished = Unfinished { inner: self, key, done: false };
+        let stored = self.source.store(key, value).await;
+        let floor = match &stored {
+            Ok(floor) => *floor,
+            // It may have happened.
+            Err(failed) => failed.floor,
+        };
+        let invalidated = match self.settings.protocol {
+            Protocol::Lease => self.invalidate(key, floor).await,
+            Protocol::DeleteAfter => self.remove(key).await,
+            Protocol::DeleteFirst => Ok(Acks::default()),
+        };
+        unfinished.done();
+        match stored {
+            Ok(_) => {
+                self.counters.writes.one();
+                invalidated
+            }
+            Err(failed) => Err(WriteError::Source(failed.error)),
+        }
+    }
+
+    pub(crate) async fn invalidate(self: &Arc<Self>, key: &K, floor: Floor) -> Result<Acks, WriteError> {
+        // Whoever asks from now on gets a load that begins now, or later.
+        self.flights.detach(key);
+        let want = self.settings.ack;
+        match self.store.invalidate(key, floor, self.settings.floor, want).await {
+            Ok(got) if got.satisfy(want) => {
+                self.counters.invalidations.one();
+                Ok(got)
+            }
+            Ok(got) => {
+                self.counters.invalidations_under.one();
+                Err(WriteError::Under { got, want })
+            }
+            Err(error) => {
+                self.counters.store_errors.one();
+                Err(WriteError::NotInvalidated { error, queued: self.queue(key, floor) })
+            }
+        }
+    }
+
+    async fn remove(self: &Arc<Self>, key: &K) -> Result<Acks, WriteError> {
+        self.flights.detach(key);
+        match self.store.remove(key).await {
+            Ok(()) => {
+                self.counters.invalidations.one();
+                Ok(Acks::default())
+            }
+            Err(error) => {
+                self.counters.store_errors.one();
+                Err(WriteError::NotInvalidated { error, queued: self.queue(key, Floor::UNKNOWN) })
+            }
+        }
+    }
+
+    /// Keeps an invalidation to be tried again; `false` when there is no room.
+    fn queue(self: &Arc<Self>, key: &K, floor: Floor) -> bool {
+        let queued = self.pending.push(key, floor);
+        if queued == Queued::Full {
+            self.counters.invalidations_dropped.one();
+            return false;
+        }
+        self.counters.invalidations_queued.one();
+        if queued == Queued::KeptFirst {
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(deliver(Arc::clone(self)))),
+                // The next one to fail has a runtime, or there is none any more.
+                Err(_) => self.pending.abandoned(),
+            }
+        }
+        true
+    }
+}
+
+/// Tries the invalidations that wait, one by one, until all are delivered or the store is closed.
+async fn deliver<K, V, S, T>(inner: Arc<Inner<K, V, S, T>>)
+where
+    K: Key,
+    V: Clone + Send + Sync + 'static,
+    S: Source<K, V>,
+    T: Store<K, V>,
+{
+    let mut pause = PAUSES.0;
+    while let Some((key, floor)) = inner.pending.peek() {
+        // Whether replicas have it was for the first attempt to tell.
+        match inner.store.invalidate(&key, floor, inner.settings.floor, Ack::None).await {
+            Ok(_) => {
+                inner.flights.detach(&key);
+                inner.pending.delivered(&key, floor);
+                inner.counters.invalidations.one();
+                pause = PAUSES.0;
+            }
+            Err(error) if error.kind() == backends::ErrorKind::Closed => return inner.pending.abandoned(),
+            Err(_) => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSES.1);
+            }
+        }
+    }
+}
+
+/// A write of which nothing is known: whatever becomes of it, the entry is not to be trusted.
+struct Unfinished<'a, K: Key, V, S, T>
+where
+    V: Clone + Send + Sync + 'static,
+    S: Source<K, V>,
+    T: Store<K, V>,
+{
+    inner: &'a Arc<Inner<K, V, S, T>>,
+    key: &'a K,
+    done: bool,
+}
+
+impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Unfinished<'_, K, V, S, T> {
+    fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Drop
+    for Unfinished<'_, K, V, S, T>
+{
+    fn drop(&mut self) {
+        if !self.done {
+            self.inner.flights.detach(self.key);
+            self.inner.queue(self.key, Floor::UNKNOWN);
+        }
+    }
+}
