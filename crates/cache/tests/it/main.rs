@@ -1,0 +1,3 @@
+//! What a user of a cache relies on.
+
+mod schedules;
