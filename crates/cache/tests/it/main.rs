@@ -1,3 +1,6 @@
 //! What a user of a cache relies on.
 
+mod engine;
+mod rows;
 mod schedules;
+mod unreliable;
