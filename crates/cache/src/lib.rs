@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod key;
+mod memory;
 pub mod slot;
 mod source;
 mod store;
@@ -8,6 +9,7 @@ mod version;
 
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use key::Key;
+pub use memory::{Memory, MemoryBuilder, Policy, Stats};
 pub use slot::{Filled, Leased, Refusal, Token};
 pub use source::{DynSource, Reads, Row, Source, StoreError};
 pub use store::{

@@ -1,0 +1,3 @@
+//! Everything but the conformance suite, in one binary.
+
+mod memory;
