@@ -8,12 +8,14 @@ mod flights;
 mod freshness;
 mod key;
 mod load;
+mod memory;
 mod pending;
 mod protocol;
 pub mod slot;
 mod source;
 mod stats;
 mod store;
+mod tiered;
 mod version;
 mod write;
 
@@ -22,6 +24,7 @@ pub use backends::{Error, ErrorKind, Result, Retry};
 pub use builder::Builder;
 pub use error::WriteError;
 pub use key::Key;
+pub use memory::{Memory, MemoryBuilder, Policy, Stats as MemoryStats};
 pub use protocol::{Gap, Protocol, UnknownProtocol};
 pub use slot::{Filled, Leased, Refusal, Token};
 pub use source::{DynSource, Reads, Row, Source, StoreError};
@@ -30,4 +33,5 @@ pub use store::{
     Ack, Acks, Announce, Announcement, Announcements, BoxFuture, Capability, DynStore, Entry, Fill, Store,
     Wish,
 };
+pub use tiered::Tiered;
 pub use version::{Floor, Version};

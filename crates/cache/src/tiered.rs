@@ -18,8 +18,8 @@ use clock::{Clock, CoarseClock};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
-    Ack, Acks, Announce, Announcement, Announcements, Capability, Entry, Fill, Filled, Floor, Key, Leased, Memory,
-    MemoryStats, Store, Token, Wish, chance::Chance,
+    Ack, Acks, Announce, Announcement, Announcements, Capability, Entry, Fill, Filled, Floor, Key, Leased,
+    Memory, MemoryStats, Store, Token, Wish, chance::Chance,
 };
 
 /// Copies in memory of what a shared store has.

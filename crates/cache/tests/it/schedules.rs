@@ -146,7 +146,12 @@ async fn writer(client: Client, chance: Chance) -> bool {
 }
 
 /// Evictions, and time that passes.
-async fn misfortune(memory: Arc<Memory<u64, u64, ManualClock>>, clock: ManualClock, rules: Rules, chance: Chance) -> bool {
+async fn misfortune(
+    memory: Arc<Memory<u64, u64, ManualClock>>,
+    clock: ManualClock,
+    rules: Rules,
+    chance: Chance,
+) -> bool {
     for _ in 0..chance.below(4) {
         chance.pause().await;
         if rules.evictions && chance.one_in(2) {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use cache::{
-    Ack, Acks, Capability, Entry, Error, ErrorKind, Fill, Filled, Floor, Leased, Memory, Protocol, Reads, Result,
-    Row, Source, Store, StoreError, Token, Version, Wish,
+    Ack, Acks, Capability, Entry, Error, ErrorKind, Fill, Filled, Floor, Leased, Memory, Protocol, Reads,
+    Result, Row, Source, Store, StoreError, Token, Version, Wish,
 };
 use clock::ManualClock;
 use parking_lot::Mutex;
