@@ -120,9 +120,9 @@ fn entry<V>(copy: Entry<Copy<V>>) -> Option<Entry<V>> {
 /// Does to the copies what others did to the entries.
 async fn follow<K: Key, V: Clone + Send + Sync + 'static, C: Clock>(
     copies: Arc<Copies<K, V, C>>,
-    mut announcements: Announcements<K>,
+    mut announcements: Box<dyn Announcements<K>>,
 ) {
-    while let Some(announcement) = announcements.recv().await {
+    while let Some(announcement) = announcements.next().await {
         match announcement {
             Announcement::Invalidated { key, floor } => copies.memory.invalidate_now(&key, floor, FLOOR),
             Announcement::Linked => {
