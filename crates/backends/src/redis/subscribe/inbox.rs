@@ -223,7 +223,7 @@ mod tests {
     fn messages_come_again_only_when_what_waited_was_read() {
         let inbox = Inbox::new(2);
         inbox.linked();
-        ["a", "b", "c", "d"].map(|text| message(&inbox, text));
+        ["a", "b", "c", "d"].into_iter().for_each(|text| message(&inbox, text));
         assert_eq!(read(&inbox, 2), "+a");
         // There would be room, but it would come after a loss.
         message(&inbox, "e");
@@ -237,12 +237,12 @@ mod tests {
     fn a_connection_that_breaks_while_the_reader_is_slow_is_linked_when_it_is() {
         let inbox = Inbox::new(1);
         inbox.linked();
-        ["a", "b"].map(|text| message(&inbox, text));
+        ["a", "b"].into_iter().for_each(|text| message(&inbox, text));
         cut(&inbox);
         assert_eq!(read(&inbox, 9), "+a!");
         inbox.linked();
         assert_eq!(read(&inbox, 9), "+");
-        ["c", "d"].map(|text| message(&inbox, text));
+        ["c", "d"].into_iter().for_each(|text| message(&inbox, text));
         cut(&inbox);
         inbox.linked();
         message(&inbox, "e");
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(read(&inbox, 9_999), "+a-+a-+a-");
         inbox.linked();
         let large = "x".repeat(MAX_BYTES / 2 + 1);
-        ["", &large, &large].map(|text| message(&inbox, text));
+        ["", &large, &large].into_iter().for_each(|text| message(&inbox, text));
         assert_eq!(inbox.queue().messages, 2);
         assert_eq!(read(&inbox, 9_999).len(), large.len() + 3);
     }
