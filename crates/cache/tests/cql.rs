@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         "values_that_cannot_be_decoded_are_corrupt",
         "loads_tell_whether_they_may_lag",
         "every_consistency_reads_and_writes",
+        "too_few_replicas_are_an_error_by_the_consistency_that_was_chosen",
         "many_rows_are_written_at_once",
         "bad_names_tables_and_keys_are_refused",
         "a_table_that_vanished_is_an_error_with_a_floor",
@@ -114,6 +115,9 @@ mod cases {
             "values_that_cannot_be_decoded_are_corrupt" => damaged(url).await,
             "loads_tell_whether_they_may_lag" => lag(url, keyspace).await,
             "every_consistency_reads_and_writes" => every_consistency(url).await,
+            "too_few_replicas_are_an_error_by_the_consistency_that_was_chosen" => {
+                too_few(url, keyspace).await
+            }
             "many_rows_are_written_at_once" => many_rows(url).await,
             "bad_names_tables_and_keys_are_refused" => refused(server, url).await,
             "a_table_that_vanished_is_an_error_with_a_floor" => vanished(url).await,
@@ -470,6 +474,39 @@ mod cases {
         }
         let refused = builder(url).await?.consistency(EachQuorum, Quorum).create::<String>("rows").await;
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::Config);
+        Ok(())
+    }
+
+    async fn too_few(url: &str, keyspace: &str) -> Outcome {
+        use Consistency::{All, LocalQuorum, One, Quorum};
+        // Of five replicas, at most two are up.
+        let replication = "{'class': 'SimpleStrategy', 'replication_factor': 5}";
+        query(url, &format!("ALTER KEYSPACE {keyspace} WITH replication = {replication}")).await?;
+        let (key, value) = ("k".to_owned(), bytes("v"));
+        let kind_of = |reads, writes| {
+            let (key, value) = (key.clone(), value.clone());
+            async move {
+                let source = builder(url).await?.consistency(reads, writes);
+                let source = source.create::<String>("rows").await?;
+                let read = source.load(&key).await.err();
+                let write = source.store(&key, Some(&value)).await.err();
+                if let Some(failed) = &write {
+                    assert!(failed.floor > Floor::UNKNOWN);
+                }
+                let delete = source.store(&key, None).await.err();
+                let of = |error: &backends::Error| (error.kind(), error.retry());
+                let [write, delete] = [write, delete].map(|failed| failed.map(|failed| of(&failed.error)));
+                assert_eq!(write, delete);
+                Ok::<_, Failed>((read.as_ref().map(of), write))
+            }
+        };
+        let refused = Some((ErrorKind::Unavailable, Retry::Safe));
+        let in_doubt = Some((ErrorKind::Unavailable, Retry::Ambiguous));
+        assert_eq!(kind_of(One, One).await?, (None, None));
+        for level in [Quorum, LocalQuorum, All] {
+            assert_eq!(kind_of(level, One).await?, (refused, None), "{level:?}");
+            assert_eq!(kind_of(One, level).await?, (None, in_doubt), "{level:?}");
+        }
         Ok(())
     }
 
