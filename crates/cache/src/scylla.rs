@@ -38,7 +38,7 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use ::scylla::{client::session::Session, errors::ExecutionError, statement::prepared::PreparedStatement};
+use ::scylla::{errors::ExecutionError, statement::prepared::PreparedStatement};
 use backends::{Cql, Error, ErrorKind, Result, Retry, scylla_1::cql_error};
 use bytes::Bytes;
 
@@ -67,7 +67,10 @@ const BACKEND: &str = "scylla";
 /// // Values are bytes, unless the builder says otherwise.
 /// let users = CqlSource::builder(backends::Cql::connect(&config).await?)
 ///     .values(
-///         |name: &String, out| out.extend_from_slice(name.as_bytes()),
+///         |name: &String, out| {
+///             out.extend_from_slice(name.as_bytes());
+///             Ok(())
+///         },
 ///         |bytes| String::from_utf8(bytes.into()).ok(),
 ///     )
 ///     .create::<u64>("users")
@@ -154,34 +157,19 @@ impl<K: Key, V: Send + Sync + 'static> Source<K, V> for CqlSource<K, V> {
     /// An error is never [`Retry::Safe`] once the statement was sent, since the driver may have asked several nodes.
     async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, StoreError> {
         let (session, key) = (self.cql.session()?, encoded(key, "store")?);
+        let value = value.map(|value| self.values.bytes(value)).transpose()?;
         let version = self.timestamps.next()?;
         let floor = self.timestamps.floor(version);
-        match self.write(session, key, value, version).await {
-            Ok(()) => Ok(floor),
-            Err(error) => Err(StoreError { error: write_error(error), floor }),
-        }
-    }
-}
-
-impl<K, V> CqlSource<K, V> {
-    async fn write(
-        &self,
-        session: Arc<Session>,
-        key: Vec<u8>,
-        value: Option<&V>,
-        version: Version,
-    ) -> Result<(), ExecutionError> {
         // At most 2^53.
         let timestamp = version.get() as i64;
         let written = match value {
-            Some(value) => {
-                let mut bytes = Vec::new();
-                (self.values.encode)(value, &mut bytes);
-                session.execute_unpaged(&self.insert, (key, bytes, timestamp)).await
-            }
+            Some(value) => session.execute_unpaged(&self.insert, (key, value, timestamp)).await,
             None => session.execute_unpaged(&self.delete, (timestamp, key)).await,
         };
-        written.map(drop)
+        match written {
+            Ok(_) => Ok(floor),
+            Err(error) => Err(StoreError { error: write_error(error), floor }),
+        }
     }
 }
 

@@ -410,12 +410,22 @@ mod cases {
 
     async fn damaged(url: &str) -> Outcome {
         let source = builder(url).await?.values(
-            |number: &u64, out| out.extend_from_slice(&number.to_be_bytes()),
+            |number: &u64, out| {
+                out.extend_from_slice(&number.to_be_bytes());
+                if *number < 10 {
+                    return Ok(());
+                }
+                Err(backends::Error::new(ErrorKind::Invalid, "test", "encode", "too great"))
+            },
             |bytes| Some(u64::from_be_bytes(bytes.as_ref().try_into().ok()?)),
         );
         let source = source.create::<u32>("rows").await?;
         let floor = source.store(&1, Some(&5)).await?;
         assert_eq!(source.load(&1).await?, Row::new(5, floor.version()));
+        // A value that has no bytes is not written.
+        let failed = source.store(&1, Some(&10)).await.unwrap_err();
+        assert_eq!((failed.error.kind(), failed.floor), (ErrorKind::Invalid, Floor::UNKNOWN));
+        assert_eq!(source.load(&1).await?.value, Some(5));
         query(url, "INSERT INTO rows (key, value) VALUES (0x31, 0x76)").await?;
         assert_eq!(source.load(&1).await.unwrap_err().kind(), ErrorKind::Corrupt);
         Ok(())

@@ -26,12 +26,13 @@ impl CqlSourceBuilder<Bytes> {
 }
 
 impl<V> CqlSourceBuilder<V> {
-    /// How values become bytes, and bytes values; `None` for bytes that are no value, which a load reports as
-    /// `Corrupt`. The bytes are stored as they are, so that others may read them.
+    /// How values become bytes, and bytes values. A store gives back the error of a value that has no bytes, and writes
+    /// nothing; a load reports bytes that are no value, `None`, as `Corrupt`. The bytes are stored as they are, so that
+    /// others may read them.
     #[must_use]
     pub fn values<T>(
         self,
-        encode: impl Fn(&T, &mut Vec<u8>) + Send + Sync + 'static,
+        encode: impl Fn(&T, &mut Vec<u8>) -> Result<()> + Send + Sync + 'static,
         decode: impl Fn(Bytes) -> Option<T> + Send + Sync + 'static,
     ) -> CqlSourceBuilder<T> {
         let Self { cql, reads, writes, timestamps, .. } = self;
