@@ -37,8 +37,30 @@ fn memory() -> Setup<Case> {
     })
 }
 
+#[cfg(not(feature = "redis"))]
 fn redis() -> Setup<Case> {
     Setup::not_compiled("redis")
+}
+
+#[cfg(feature = "redis")]
+fn redis() -> Setup<Case> {
+    let capability = cache::Capability::new("redis").shared().replicas().fsync();
+    Setup::compiled(|case: &Case, url| {
+        // The time of a case is its own: the shipped scripts, with another source of the time.
+        let clock = ManualClock::at(clock::Time::ZERO + Duration::from_secs(1_700_000_000));
+        let config = backends::Config::parse(url)?;
+        let time = clock.clone();
+        block_on(async {
+            let redis = backends::Redis::connect(&config).await?;
+            let builder = cache::RedisStore::<String, String>::builder().prefix(testkit::unique("cache"));
+            let now = move || clock::Clock::now(&time).as_micros() / 1_000;
+            let store = builder.time(now).build::<String, String>(redis);
+            case.run(Fixture::new(Arc::new(store), Arc::new(Manual(clock)), "")).await;
+            Ok::<(), backends::Error>(())
+        })??;
+        Ok(())
+    })
+    .gated_by(move |case| (case.needs)(&capability))
 }
 
 fn block_on<T>(case: impl Future<Output = T>) -> Result<T, testkit::Failed> {
