@@ -209,8 +209,7 @@ impl<S: Store, C: Clock> Fallback<S, C> {
         let now = self.now();
         self.decided_here.fetch_add(1, Ordering::Relaxed);
         self.last_down.fetch_max(now, Ordering::Relaxed);
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
-        let taken = if matches!(ask, Ask::Peek(_)) { 0 } else { cost };
+        let taken = if matches!(ask, Ask::Peek(_)) { 0 } else { ask.cost() };
         match self.on_error {
             OnStoreError::Allow => {
                 Ok(Answer { decision: Decision::allowed(0, Duration::ZERO), taken, at: now })

@@ -16,7 +16,7 @@ use self::{
     held::{Found, Held, Lots, PATIENCE},
     trip::Trip,
 };
-use crate::{Answer, Ask, Capability, Decision, Limit, Store};
+use crate::{Answer, Ask, Capability, Decision, Limit, Store, store::no_cost};
 
 mod held;
 mod trip;
@@ -193,16 +193,14 @@ impl<S: PermitSource, C: Clock> Leased<S, C> {
     }
 
     fn look(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Found> {
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
-        if cost == 0 {
-            let message = "a request of cost 0; ask for at least 1";
-            return Err(Error::new(ErrorKind::Invalid, BACKEND, "acquire", message));
+        if ask.cost() == 0 {
+            return Err(no_cost(BACKEND));
         }
         let shared = &self.shared;
         let now = shared.clock.now().as_micros();
         let (found, trip) = shared.lots.look(key, now, ask)?;
         if let Some(notice) = trip {
-            Trip::start(shared, key, limit, cost, notice);
+            Trip::start(shared, key, limit, ask.cost(), notice);
         }
         Ok(found)
     }
@@ -214,10 +212,9 @@ impl<S: Store, C: Clock> Store for Leased<S, C> {
     }
 
     async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
         // What a trip brought may be taken by others before this request sees it.
         for _ in 0..PATIENCE {
-            if matches!(ask, Ask::Take(_)) && cost > self.shared.largest_lot(limit) {
+            if matches!(ask, Ask::Take(_)) && ask.cost() > self.shared.largest_lot(limit) {
                 break;
             }
             match self.look(key, limit, ask)? {

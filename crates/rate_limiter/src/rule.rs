@@ -50,6 +50,14 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     fn mend(&self, state: &mut Self::State, now: u64);
 }
 
+/// Takes as many tokens as there are, at most `most`: the decision, and for how many it was asked.
+pub(crate) fn take_up_to<R: Rule>(rule: &R, state: &mut R::State, now: u64, most: u32) -> (Decision, u32) {
+    // At least one token is asked for, so that there is a time to come back.
+    let there = u32::try_from(rule.available(state, now)).unwrap_or(u32::MAX);
+    let cost = there.clamp(1, most);
+    (rule.take(state, now, cost), cost)
+}
+
 /// What a rule remembers of a key.
 pub trait State: fmt::Debug + Default + Clone + PartialEq + Send + 'static {
     /// From when on the state is as good as none, so that the key may be forgotten: microseconds.
