@@ -21,16 +21,13 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// the decision.
     #[inline(always)]
     fn take_packed(&self, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
-        let mut state = Self::State::unpack(word);
-        let decision = self.take(&mut state, now, cost);
-        Some((state.pack()?, decision))
+        take_unpacked(self, word, now, cost)
     }
 
     /// [`take_packed`](Rule::take_packed) of one token, where only the outcome is of interest.
     #[inline(always)]
     fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
-        let (word, decision) = self.take_packed(word, now, 1)?;
-        Some((word, decision.is_allowed()))
+        outcome(self.take_packed(word, now, 1))
     }
 
     /// What [`take`](Rule::take) would answer.
@@ -48,6 +45,21 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// Makes a state from before the clock was set back, which would not be fresh for as long as it was
     /// set back, one of `now`.
     fn mend(&self, state: &mut Self::State, now: u64);
+}
+
+/// [`Rule::take_packed`] by way of the state.
+#[inline(always)]
+pub(crate) fn take_unpacked<R: Rule>(rule: &R, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
+    let mut state = R::State::unpack(word);
+    let decision = rule.take(&mut state, now, cost);
+    Some((state.pack()?, decision))
+}
+
+/// [`Rule::allow_packed`], from what [`Rule::take_packed`] gave.
+#[inline(always)]
+pub(crate) fn outcome(taken: Option<(u64, Decision)>) -> Option<(u64, bool)> {
+    let (word, decision) = taken?;
+    Some((word, decision.is_allowed()))
 }
 
 /// Takes as many tokens as there are, at most `most`: the decision, and for how many it was asked.
