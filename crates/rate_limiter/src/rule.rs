@@ -6,6 +6,12 @@ use crate::Decision;
 /// nanoseconds can say.
 pub(crate) const LATEST: u64 = (1 << 55) - 1;
 
+/// A time span in microseconds, short enough to be added to any time of a clock.
+#[cfg(any(feature = "lease", feature = "fallback"))]
+pub(crate) fn span(micros: u128) -> u64 {
+    micros.min(u128::from(u64::MAX >> 1)) as u64
+}
+
 /// A rule that decides: a pure function of the state of a key, the time and the cost.
 ///
 /// Times are whole microseconds on the clock of the store, up to 2^55; costs are tokens and at least 1. Rules neither

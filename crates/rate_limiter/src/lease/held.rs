@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{BACKEND, LeaseStats};
-use crate::{Answer, Ask, Decision, Limit};
+use crate::{Answer, Ask, Decision, Limit, rule::span};
 
 /// How many trips a request waits for before it goes to the source itself.
 pub(super) const PATIENCE: usize = 3;
@@ -238,12 +238,11 @@ impl Lots {
                 lot.at = answer.at;
                 lot.limit = Some(limit.clone());
                 lot.got_at = now;
-                lot.ends_at = now + u64::try_from(lasts.as_micros()).unwrap_or(u64::MAX >> 1);
+                lot.ends_at = now + span(lasts.as_micros());
                 if answer.taken < asked {
                     // It is used up: there is no sense in asking again for each token that flows in.
-                    let wait = answer.decision.retry_after().unwrap_or_default().as_micros();
-                    let wait = u64::try_from(wait).unwrap_or(u64::MAX >> 1);
-                    lot.denied_until = now + wait.max(time_for(limit, lot.size));
+                    let wait = answer.decision.retry_after().unwrap_or_default();
+                    lot.denied_until = now + span(wait.as_micros()).max(time_for(limit, lot.size));
                 }
                 Outcome::Over
             }
@@ -332,5 +331,5 @@ fn time_for(limit: &Limit, permits: u32) -> u64 {
     let of_part = |part: &crate::Part| {
         part.quota().period().as_micros() * u128::from(permits) / u128::from(part.quota().tokens())
     };
-    u64::try_from(limit.parts().map(of_part).max().unwrap_or(0)).unwrap_or(u64::MAX >> 1)
+    span(limit.parts().map(of_part).max().unwrap_or(0))
 }
