@@ -212,15 +212,15 @@ impl<S: Store, C: Clock> Store for Leased<S, C> {
     }
 
     async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
+        // A lot is at least one permit.
+        let is_too_large = matches!(ask, Ask::Take(cost @ 2..) if cost > self.shared.largest_lot(limit));
         // What a trip brought may be taken by others before this request sees it.
-        for _ in 0..PATIENCE {
-            if matches!(ask, Ask::Take(_)) && ask.cost() > self.shared.largest_lot(limit) {
-                break;
-            }
+        let patience = if is_too_large { 0 } else { PATIENCE };
+        for _ in 0..patience {
             match self.look(key, limit, ask)? {
                 Found::Here(answer) => return Ok(answer),
                 Found::Nothing => break,
-                Found::Trip(notice) => notice.await?,
+                Found::Trip(wait) => wait.over().await?,
             }
         }
         let answer = self.shared.source.ask(key, limit, ask).await?;

@@ -70,7 +70,7 @@ pub(super) struct Wait(watch::Receiver<Outcome>);
 pub(super) enum Found {
     Here(Answer),
     /// Look again after this trip.
-    Trip(std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>),
+    Trip(Wait),
     /// The source is to be asked.
     Nothing,
 }
@@ -84,7 +84,7 @@ pub(super) struct Held {
 }
 
 impl Wait {
-    async fn over(mut self) -> Result<()> {
+    pub(super) async fn over(mut self) -> Result<()> {
         let outcome = self.0.wait_for(|outcome| *outcome != Outcome::UnderWay).await;
         match outcome.map(|outcome| *outcome) {
             Ok(Outcome::Over | Outcome::UnderWay) => Ok(()),
@@ -109,10 +109,6 @@ impl Notice {
 impl Lot {
     const fn new() -> Self {
         Self { permits: 0, at: 0, limit: None, ends_at: 0, denied_until: 0, size: 1, got_at: 0, trip: None }
-    }
-
-    fn serves(&self, now: u64, ask: Ask) -> bool {
-        now < self.ends_at && self.answer(ask).is_some()
     }
 
     fn answer(&self, ask: Ask) -> Option<Answer> {
@@ -157,20 +153,21 @@ impl Lots {
     /// Answers from the lease of `key`; with what a trip is to tell, if one is to start.
     pub(super) fn look(&self, key: &[u8], now: u64, ask: Ask) -> Result<(Found, Option<Notice>)> {
         self.check_open("acquire")?;
+        let is_peek = matches!(ask, Ask::Peek(_));
         let mut shard = self.shard(key).lock();
-        if matches!(ask, Ask::Peek(_)) && !shard.get(key).is_some_and(|lot| lot.serves(now, ask)) {
-            return Ok((Found::Nothing, None));
-        }
-        if !shard.contains_key(key) {
-            if shard.len() >= self.most_per_shard {
-                shard.retain(|_, lot| lot.trip.is_some() || lot.permits > 0 || lot.denied_until > now);
+        let lot = match shard.get_mut(key) {
+            Some(lot) => lot,
+            None if is_peek => return Ok((Found::Nothing, None)),
+            None => {
+                if shard.len() >= self.most_per_shard {
+                    shard.retain(|_, lot| lot.trip.is_some() || lot.permits > 0 || lot.denied_until > now);
+                }
+                if shard.len() >= self.most_per_shard {
+                    return Ok((Found::Nothing, None));
+                }
+                shard.entry(key.into()).or_insert_with(Lot::new)
             }
-            if shard.len() >= self.most_per_shard {
-                return Ok((Found::Nothing, None));
-            }
-            shard.insert(key.into(), Lot::new());
-        }
-        let Some(lot) = shard.get_mut(key) else { return Ok((Found::Nothing, None)) };
+        };
         if now < lot.ends_at
             && let Some(answer) = lot.answer(ask)
         {
@@ -178,6 +175,9 @@ impl Lots {
             // The next lot comes before this one is used up.
             let is_low = lot.permits < lot.size / 2 && lot.trip.is_none() && lot.denied_until <= now;
             return Ok((Found::Here(answer), is_low.then(|| lot.start_trip())));
+        }
+        if is_peek {
+            return Ok((Found::Nothing, None));
         }
         if now < lot.denied_until {
             let retry_after = Duration::from_micros(lot.denied_until - now);
@@ -189,7 +189,7 @@ impl Lots {
             None => (lot.start_trip(), true),
         };
         let wait = Wait(notice.0.subscribe());
-        Ok((Found::Trip(Box::pin(wait.over())), is_new.then_some(notice)))
+        Ok((Found::Trip(wait), is_new.then_some(notice)))
     }
 
     /// What a trip begins with: what is to be given back of the lot before, and how many permits to take.
