@@ -10,6 +10,7 @@ use rate_limiter::{Algorithm, Limit, Memory, Quota, RateLimiter};
 
 mod args;
 mod backend;
+mod classes;
 mod floor;
 mod quota;
 mod remote;

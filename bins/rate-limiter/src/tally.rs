@@ -95,8 +95,8 @@ impl Tally {
         }];
         // What an interrupted operation took is missing in the count.
         if !run.interrupted {
-            let early = counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < burst).count();
             if !denied_early {
+                let early = counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < burst).count();
                 invariants.push(Invariant {
                     name: "no key was denied before its burst was used".to_owned(),
                     held: early == 0,

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use bench::{BoxError, Class, ClassKind, Invariant, Keys, Outcome, Rng, RunFacts, Workload};
+use bench::{BoxError, Class, Invariant, Keys, Outcome, Rng, RunFacts, Workload};
 use clock::{Clock, Time};
 use rate_limiter::{Decision, Limit, Memory, RateLimiter, Result};
 
-use crate::tally::{Tally, Told};
+use crate::{
+    classes::{FAILED, SINGLE, class_of},
+    tally::{Tally, Told},
+};
 
 /// Decisions on keys drawn from a distribution.
 pub(crate) struct Limiting<C> {
@@ -16,10 +19,6 @@ pub(crate) struct Limiting<C> {
     clock: C,
     start: Time,
 }
-
-const ALLOWED: u8 = 0;
-const DENIED: u8 = 1;
-const FAILED: u8 = 2;
 
 impl<C: Clock> Limiting<C> {
     pub(crate) fn new(limiter: RateLimiter<Memory<u64, Limit, C>>, keys: Keys, clock: C) -> Self {
@@ -39,11 +38,7 @@ impl<C: Clock> Workload for Limiting<C> {
     type Output = Result<Decision>;
 
     fn classes(&self) -> &'static [Class] {
-        &[
-            Class { name: "allowed", kind: ClassKind::Success },
-            Class { name: "denied", kind: ClassKind::Rejected },
-            Class { name: "failed", kind: ClassKind::Error },
-        ]
+        SINGLE
     }
 
     async fn worker(&self, _id: usize) -> Result<(), BoxError> {
@@ -63,7 +58,7 @@ impl<C: Clock> Workload for Limiting<C> {
             Ok(decision) => {
                 let allowed = decision.is_allowed();
                 self.tally.count(key, allowed);
-                Outcome::Class(if allowed { ALLOWED } else { DENIED })
+                Outcome::Class(class_of(allowed))
             }
             Err(error) => Outcome::Error(FAILED, error.to_string().into()),
         }
