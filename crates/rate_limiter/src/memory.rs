@@ -18,7 +18,7 @@ use self::{
 };
 use crate::{
     Answer, Ask, AskMany, Capability, Decision, Limit, Rule, Store,
-    store::no_cost,
+    store::{closed, no_cost},
     sync::{AtomicU64, Mutex, Ordering},
 };
 
@@ -359,13 +359,8 @@ impl<K, R: Rule, C> Memory<K, R, C> {
 
     #[inline]
     fn check_open(&self, op: &'static str) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) { Err(closed(op)) } else { Ok(()) }
+        if self.closed.load(Ordering::Relaxed) { Err(closed(BACKEND, op)) } else { Ok(()) }
     }
-}
-
-#[cold]
-fn closed(op: &'static str) -> Error {
-    Error::new(ErrorKind::Closed, BACKEND, op, "the store was closed")
 }
 
 impl<C: Clock> Store for Memory<Vec<u8>, Limit, C> {

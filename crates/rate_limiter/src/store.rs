@@ -229,6 +229,12 @@ impl<S: Store> DynStore for S {
     }
 }
 
+/// What a backend answers after it was closed.
+#[cold]
+pub(crate) fn closed(backend: &'static str, op: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, backend, op, "the store was closed")
+}
+
 /// What a backend answers to a request of cost 0.
 #[cold]
 pub(crate) fn no_cost(backend: &'static str) -> Error {

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{BACKEND, LeaseStats};
-use crate::{Answer, Ask, Decision, Limit, rule::span};
+use crate::{Answer, Ask, Decision, Limit, rule::span, store::closed};
 
 /// How many trips a request waits for before it goes to the source itself.
 pub(super) const PATIENCE: usize = 3;
@@ -140,10 +140,7 @@ impl Lots {
     }
 
     pub(super) fn check_open(&self, op: &'static str) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Closed, BACKEND, op, "the store was closed"));
-        }
-        Ok(())
+        if self.closed.load(Ordering::Relaxed) { Err(closed(BACKEND, op)) } else { Ok(()) }
     }
 
     fn shard(&self, key: &[u8]) -> &Shard {
