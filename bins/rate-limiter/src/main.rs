@@ -12,6 +12,7 @@ mod args;
 mod backend;
 mod classes;
 mod floor;
+mod greedy;
 mod quota;
 mod remote;
 mod server;

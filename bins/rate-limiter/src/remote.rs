@@ -206,6 +206,6 @@ impl Workload for Remote {
         let run = RunFacts { operations: run.operations * shared.batch as u64, ..*run };
         // A lot that another worker was just given, or one that has yet to flow in, is not there for a moment.
         let denied_early = matches!(shared.way, Way::Leased(_));
-        shared.tally.check(&shared.limit, elapsed, &run, Told { crowded_out: 0, denied_early })
+        shared.tally.check(&shared.limit, elapsed, &run, Told { denied_early, ..Told::default() })
     }
 }
