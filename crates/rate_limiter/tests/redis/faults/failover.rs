@@ -1,0 +1,135 @@
+//! What a promoted replica knows of what its dead master has granted.
+
+use std::{sync::Arc, time::Duration};
+
+use rate_limiter::{
+    Ask, Limit,
+    redis::{RedisStore, TooFew},
+};
+use testkit::{Failed, RedisCluster, RedisServer, eventually};
+
+use super::load::{LONG, Load, Outcome, TASKS, Totals, limit, redis, taken, tell};
+
+/// How long a decision waits for a replica.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// A cluster whose `victim` has every key that begins with `{key}`, and whose replica is the `heir`.
+struct Doomed {
+    cluster: RedisCluster,
+    victim: usize,
+    heir: usize,
+}
+
+impl Doomed {
+    fn start(program: &str) -> Result<Self, Failed> {
+        let cluster = RedisCluster::builder(program).replicas(1).arg("--appendonly").arg("no").start()?;
+        cluster.set_node_timeout(Duration::from_secs(1))?;
+        let victim = cluster.first_master(cluster.slot("{key}")?);
+        let heir = cluster.replica_of(victim);
+        Ok(Self { cluster, victim, heir })
+    }
+
+    async fn plain(&self) -> Result<Arc<RedisStore>, Failed> {
+        Ok(Arc::new(RedisStore::new(redis(&self.cluster.url()).await?)))
+    }
+
+    /// Grants nothing that no replica has acknowledged.
+    async fn waiting(&self) -> Result<Arc<RedisStore>, Failed> {
+        let builder = RedisStore::builder().wait(1, WAIT, TooFew::Deny);
+        Ok(Arc::new(builder.build(redis(&self.cluster.url()).await?)))
+    }
+
+    fn victim(&self) -> &RedisServer {
+        self.cluster.node(self.victim)
+    }
+
+    fn heir(&self) -> &RedisServer {
+        self.cluster.node(self.heir)
+    }
+
+    /// Kills the victim, and waits for its heir to be promoted.
+    fn fail_over(&mut self) -> Outcome {
+        self.cluster.node_mut(self.victim).kill()?;
+        eventually(LONG, "the replica is promoted", || self.heir().role().is_ok_and(|role| role.is_master));
+        Ok(())
+    }
+
+    /// What the heir has counted, be it a replica still.
+    async fn counted(&self, key: &str, limit: &Limit) -> Result<u64, Failed> {
+        let redis = redis(&self.heir().url()).await?;
+        // A replica in a cluster sends everybody else to its master.
+        ::redis::cmd("READONLY").query_async::<()>(&mut redis.connection()?).await?;
+        taken(&RedisStore::new(redis), key.as_bytes(), limit).await
+    }
+}
+
+/// Nothing flows in while a case runs.
+fn still() -> Limit {
+    limit("1/day burst 100000")
+}
+
+pub(crate) async fn acknowledged(program: &str) -> Outcome {
+    let (limit, mut doomed) = (still(), Doomed::start(program)?);
+    let keys = ["{key}0", "{key}1"];
+    let loads = [
+        Load::start(&doomed.waiting().await?, keys[0], &limit),
+        Load::start(&doomed.waiting().await?, keys[1], &limit),
+    ];
+    for load in &loads {
+        load.until(|load| load.granted() > 500).await;
+    }
+    doomed.fail_over()?;
+    for (key, load) in keys.into_iter().zip(loads) {
+        // The heir serves, and nobody is left to acknowledge what it grants.
+        let (granted, denied) = (load.granted(), load.denied());
+        load.until(|load| load.denied() > denied + 2 * TASKS).await;
+        assert_eq!(load.granted(), granted, "a grant that no replica has was told as acknowledged");
+        let Totals { granted, denied, ambiguous, .. } = load.stop().await;
+        let counted = doomed.counted(key, &limit).await?;
+        tell(&format!(
+            "{key}: {granted} acknowledged, {denied} not, {ambiguous} ambiguous, {counted} counted by the new master"
+        ));
+        assert!(ambiguous > 0, "nothing was on its way when the master was killed");
+        assert!(counted >= granted, "{} acknowledged grants are lost", granted.saturating_sub(counted));
+        // What failed otherwise has taken nothing.
+        let most = granted + denied + ambiguous;
+        assert!(counted <= most, "{counted} counted of {most}");
+    }
+    Ok(())
+}
+
+pub(crate) async fn not_acknowledged(program: &str) -> Outcome {
+    let (limit, mut doomed) = (still(), Doomed::start(program)?);
+    let (plain, waiting) = (doomed.plain().await?, doomed.waiting().await?);
+    let unprotected = Load::start_until_it_fails(&plain, "{key}unprotected", &limit);
+    let protected = Load::start_until_it_fails(&waiting, "{key}protected", &limit);
+    unprotected.until(|load| load.granted() > 500).await;
+    protected.until(|load| load.granted() > 500).await;
+    let before = unprotected.granted();
+    // From here on the heir has at least these; then its link is cut, and only its.
+    while doomed.counted("{key}unprotected", &limit).await? < before {}
+    doomed.victim().drop_replicas()?;
+    eventually(LONG, "the link is down", || doomed.heir().role().is_ok_and(|role| !role.is_linked));
+    let applied = doomed.counted("{key}unprotected", &limit).await?;
+    let (granted, denied) = (unprotected.granted(), protected.denied());
+    unprotected.until(|load| load.granted() > granted + 500).await;
+    protected.until(|load| load.denied() > denied + 20).await;
+    let told = waiting.ask_acknowledged(b"{key}told", &limit, Ask::Take(7), 1, WAIT).await?;
+    assert!(told.answer.decision.is_allowed() && told.answer.taken == 7);
+    assert_eq!(told.replicas, 0, "nobody has it");
+    doomed.fail_over()?;
+    let Totals { granted, failed, .. } = unprotected.stop().await;
+    let counted = doomed.counted("{key}unprotected", &limit).await?;
+    let lost = granted.saturating_sub(counted);
+    let after = granted - before;
+    tell(&format!("without wait: {granted} granted, {after} of them after the last offset, {lost} lost"));
+    assert!(failed > 0 && lost > 0, "nothing was lost: {failed} failed");
+    assert!(lost <= after, "{lost} lost, but {after} granted afterwards");
+    assert!(counted >= applied, "{counted} counted of {applied}");
+    let Totals { granted, denied, .. } = protected.stop().await;
+    let counted = doomed.counted("{key}protected", &limit).await?;
+    tell(&format!("with wait: {granted} acknowledged, {denied} not, {counted} counted by the new master"));
+    assert!(counted >= granted, "{} acknowledged grants are lost", granted.saturating_sub(counted));
+    assert_eq!(doomed.counted("{key}told", &limit).await?, 0, "what nobody acknowledged is lost");
+    Ok(())
+}
