@@ -23,7 +23,6 @@ struct Doomed {
 impl Doomed {
     fn start(program: &str) -> Result<Self, Failed> {
         let cluster = RedisCluster::builder(program).replicas(1).arg("--appendonly").arg("no").start()?;
-        cluster.set_node_timeout(Duration::from_secs(1))?;
         let victim = cluster.first_master(cluster.slot("{key}")?);
         let heir = cluster.replica_of(victim);
         Ok(Self { cluster, victim, heir })
@@ -49,6 +48,7 @@ impl Doomed {
 
     /// Kills the victim, and waits for its heir to be promoted.
     fn fail_over(&mut self) -> Outcome {
+        self.cluster.set_node_timeout(Duration::from_secs(1))?;
         self.cluster.node_mut(self.victim).kill()?;
         eventually(LONG, "the replica is promoted", || self.heir().role().is_ok_and(|role| role.is_master));
         Ok(())
@@ -105,6 +105,15 @@ pub(crate) async fn not_acknowledged(program: &str) -> Outcome {
     let protected = Load::start_until_it_fails(&waiting, "{key}protected", &limit);
     unprotected.until(|load| load.granted() > 500).await;
     protected.until(|load| load.granted() > 500).await;
+    // A replica that is linked and does not go on has acknowledged nothing, though its socket has received it.
+    doomed.heir().freeze()?;
+    let denied = protected.denied();
+    protected.until(|load| load.denied() > denied + TASKS).await;
+    let granted = protected.granted();
+    protected.until(|load| load.denied() > denied + 4 * TASKS).await;
+    assert_eq!(protected.granted(), granted, "told as acknowledged by a frozen replica");
+    doomed.heir().thaw()?;
+    protected.until(|load| load.granted() > granted + 100).await;
     let before = unprotected.granted();
     // From here on the heir has at least these; then its link is cut, and only its.
     while doomed.counted("{key}unprotected", &limit).await? < before {}
