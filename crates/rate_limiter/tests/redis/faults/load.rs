@@ -5,14 +5,14 @@
 use std::{
     io::Write as _,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use backends::Retry;
-use rate_limiter::{Ask, Decision, Limit, Store, redis::RedisStore};
+use rate_limiter::{Answer, Ask, Decision, Limit, Store, redis::RedisStore};
 use tokio::time::Instant;
 
 pub(crate) type Outcome = Result<(), testkit::Failed>;
@@ -77,8 +77,31 @@ struct Counts {
     stop: AtomicBool,
     granted: AtomicU64,
     denied: AtomicU64,
+    /// Without those that may have been carried out.
     failed: AtomicU64,
     ambiguous: AtomicU64,
+    asked: AtomicU64,
+    told: Mutex<Told>,
+}
+
+/// What callers were told about keys that were asked once each.
+#[derive(Clone, Default)]
+pub(crate) struct Told {
+    /// Their token was granted.
+    pub(crate) granted: Vec<String>,
+    /// The request failed, and is safe to repeat: nothing was taken.
+    pub(crate) untouched: Vec<String>,
+}
+
+/// How a [`Load`] goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// With the same key.
+    Same,
+    /// With the same key, until a request fails.
+    UntilItFails,
+    /// With another key each time.
+    Distinct,
 }
 
 /// What has become of the requests of a [`Load`].
@@ -88,37 +111,63 @@ pub(crate) struct Totals {
     pub(crate) failed: u64,
     /// Of those that failed: that may have been granted, as far as is known.
     pub(crate) ambiguous: u64,
+    pub(crate) told: Told,
+}
+
+impl Counts {
+    fn count(&self, answer: &Result<Answer, backends::Error>) -> &AtomicU64 {
+        match answer {
+            Ok(answer) if answer.decision.is_allowed() => &self.granted,
+            Ok(_) => &self.denied,
+            Err(error) if error.retry() == Retry::Ambiguous => &self.ambiguous,
+            Err(_) => &self.failed,
+        }
+    }
+
+    fn tell(&self, key: String, answer: &Result<Answer, backends::Error>) {
+        let mut told = self.told.lock().unwrap();
+        match answer {
+            Ok(answer) if answer.decision.is_allowed() => told.granted.push(key),
+            Err(error) if error.retry() == Retry::Safe => told.untouched.push(key),
+            Ok(_) | Err(_) => {}
+        }
+    }
 }
 
 impl Load {
     pub(crate) fn start(store: &Arc<RedisStore>, key: &'static str, limit: &Limit) -> Self {
-        Self::spawn(store, key, limit, false)
+        Self::spawn(store, key, limit, Way::Same)
     }
 
     /// As [`start`](Self::start), but a task whose request fails ends: what is granted later is granted to nobody.
     pub(crate) fn start_until_it_fails(store: &Arc<RedisStore>, key: &'static str, limit: &Limit) -> Self {
-        Self::spawn(store, key, limit, true)
+        Self::spawn(store, key, limit, Way::UntilItFails)
     }
 
-    fn spawn(store: &Arc<RedisStore>, key: &'static str, limit: &Limit, ends: bool) -> Self {
+    /// Asks for one token of each of many keys, which begin with `key`.
+    pub(crate) fn start_distinct(store: &Arc<RedisStore>, key: &'static str, limit: &Limit) -> Self {
+        Self::spawn(store, key, limit, Way::Distinct)
+    }
+
+    fn spawn(store: &Arc<RedisStore>, key: &'static str, limit: &Limit, way: Way) -> Self {
         let counts = Arc::<Counts>::default();
         let task = |_| {
             let (store, limit, counts) = (Arc::clone(store), limit.clone(), Arc::clone(&counts));
             tokio::spawn(async move {
                 while !counts.stop.load(Ordering::Relaxed) {
-                    let answer = store.ask(key.as_bytes(), &limit, Ask::Take(1)).await;
-                    let counter = match &answer {
-                        Ok(answer) if answer.decision.is_allowed() => &counts.granted,
-                        Ok(_) => &counts.denied,
-                        Err(_) => &counts.failed,
+                    let key = match way {
+                        Way::Same | Way::UntilItFails => key.to_owned(),
+                        Way::Distinct => format!("{key}:{}", counts.asked.fetch_add(1, Ordering::Relaxed)),
                     };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                    if let Err(error) = answer {
-                        let is_ambiguous = error.retry() == Retry::Ambiguous;
-                        counts.ambiguous.fetch_add(u64::from(is_ambiguous), Ordering::Relaxed);
-                        if ends {
-                            return;
-                        }
+                    let answer = store.ask(key.as_bytes(), &limit, Ask::Take(1)).await;
+                    counts.count(&answer).fetch_add(1, Ordering::Relaxed);
+                    if way == Way::Distinct {
+                        counts.tell(key, &answer);
+                    }
+                    if answer.is_err() && way == Way::UntilItFails {
+                        return;
+                    }
+                    if answer.is_err() {
                         moment().await;
                     }
                 }
@@ -137,7 +186,7 @@ impl Load {
     }
 
     pub(crate) fn failed(&self) -> u64 {
-        self.counts.failed.load(Ordering::Relaxed)
+        self.counts.failed.load(Ordering::Relaxed) + self.counts.ambiguous.load(Ordering::Relaxed)
     }
 
     /// Waits until `condition` holds while the load goes on.
@@ -160,8 +209,9 @@ impl Load {
         Totals {
             granted: of(&self.counts.granted),
             denied: of(&self.counts.denied),
-            failed: of(&self.counts.failed),
+            failed: of(&self.counts.failed) + of(&self.counts.ambiguous),
             ambiguous: of(&self.counts.ambiguous),
+            told: self.counts.told.lock().unwrap().clone(),
         }
     }
 }
