@@ -18,11 +18,9 @@ pub(crate) mod port;
 mod redis;
 mod reply;
 
-pub use self::{
-    cluster::{RedisCluster, RedisClusterBuilder},
-    redis::{RedisBuilder, RedisServer, Role},
-    reply::Reply,
-};
+pub use self::cluster::{RedisCluster, RedisClusterBuilder};
+pub use self::redis::{RedisBuilder, RedisServer, Role};
+pub use self::reply::Reply;
 
 use port::Port;
 

@@ -1,6 +1,6 @@
 use std::{io, path::PathBuf, time::Duration};
 
-use super::{RedisServer, redis::RedisBuilder, reply::Reply};
+use super::{RedisBuilder, RedisServer, reply::Reply};
 use crate::wait::poll;
 
 /// How long the nodes may take to become one cluster.
