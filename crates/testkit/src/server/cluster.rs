@@ -173,10 +173,23 @@ impl RedisCluster {
             }));
             source.ask(&migrate)?;
         }
-        for node in [target, source] {
+        let others = (0..self.masters).filter(|n| ![from, to].contains(n)).map(|n| &self.nodes[n]);
+        for node in [target, source].into_iter().chain(others) {
             node.ask(&["CLUSTER", "SETSLOT", &number, "NODE", &self.ids[to]])?;
         }
-        Ok(())
+        // Who takes the next slot counts epochs on from here: two nodes with one epoch would each drop keys.
+        poll(DEADLINE, || self.agree())
+    }
+
+    /// Whether all masters are in the same epoch.
+    fn agree(&self) -> io::Result<()> {
+        let epoch = |node: &RedisServer| {
+            let info = node.ask(&["CLUSTER", "INFO"])?.text();
+            Ok(info.lines().find(|line| line.starts_with("cluster_current_epoch:")).map(str::to_owned))
+        };
+        let epochs = self.nodes[..self.masters].iter().map(epoch).collect::<io::Result<Vec<_>>>()?;
+        let is_one = epochs.iter().all(|epoch| *epoch == epochs[0]);
+        if is_one { Ok(()) } else { Err(io::Error::other(format!("different epochs: {epochs:?}"))) }
     }
 
     /// How often nodes that run have replied an error with this code, such as `MOVED`.
@@ -203,6 +216,10 @@ impl RedisCluster {
     }
 
     fn join(&self) -> io::Result<()> {
+        for (n, node) in self.nodes.iter().enumerate() {
+            // As `redis-cli` does, lest they meet with one epoch and settle that while slots move.
+            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(n + 1).to_string()])?;
+        }
         for (n, node) in self.nodes.iter().enumerate() {
             // Everybody, as gossip takes its time.
             for other in &self.nodes[..n] {
