@@ -207,7 +207,7 @@ impl<S: Store, C: Clock> Fallback<S, C> {
 
     fn decide_here(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
         let now = self.now();
-        self.decided_here.fetch_add(1, Ordering::Relaxed);
+        self.count_here();
         self.last_down.fetch_max(now, Ordering::Relaxed);
         let taken = if matches!(ask, Ask::Peek(_)) { 0 } else { ask.cost() };
         match self.on_error {
@@ -220,6 +220,21 @@ impl<S: Store, C: Clock> Fallback<S, C> {
                 Ok(Answer { decision, taken: 0, at: now })
             }
             OnStoreError::Local { fraction } => self.local.try_ask(key, &self.share(limit, fraction)?, ask),
+        }
+    }
+
+    fn count_here(&self) {
+        self.decided_here.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        {
+            use backends::telemetry::{BACKEND, OP};
+            let policy = match self.on_error {
+                OnStoreError::Allow => "allow",
+                OnStoreError::Deny => "deny",
+                OnStoreError::Local { .. } => "local",
+            };
+            let labels = [(BACKEND, self.store.capability().backend), (OP, "acquire"), ("policy", policy)];
+            metrics::counter!("patterns.rate_limiter.decided_here", &labels).increment(1);
         }
     }
 
@@ -276,7 +291,7 @@ impl<S: Store, C: Clock> Store for Fallback<S, C> {
                 };
                 let there = self.ask_store(key, limit, ask).await;
                 let Some(there) = there else {
-                    self.decided_here.fetch_add(1, Ordering::Relaxed);
+                    self.count_here();
                     return Ok(here);
                 };
                 let taken = there.as_ref().map_or(0, |answer| answer.taken);
