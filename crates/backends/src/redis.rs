@@ -19,6 +19,7 @@ mod error;
 mod link;
 mod memory;
 mod node;
+mod packed;
 mod resp;
 mod route;
 mod tls;
@@ -29,6 +30,10 @@ pub use connection::RedisConnection;
 pub use durable::{Acknowledged, Wait};
 pub use error::redis_error;
 pub use memory::NodeMemory;
+#[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]
+pub use packed::{Batch, KeyedCommand};
+#[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]
+pub use resp::{Integers, Reply};
 
 use cluster::Cluster;
 use connection::Server;

@@ -104,7 +104,7 @@ impl Settings {
             commands.iter().for_each(|command: &Cmd| command.write_packed_command(out));
         })?;
         for answer in link.wait(pending, deadline).await? {
-            match answer {
+            match answer.into_value() {
                 // Who may not ask for a PING may still ask for other things.
                 Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoPerm) => {}
                 Value::ServerError(error) => return Err(refused(Failure::answer(&error.into()))),
