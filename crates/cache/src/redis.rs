@@ -28,14 +28,11 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, RedisError, Value};
-use backends::{
-    Error, ErrorKind, Redis, Result,
-    redis_1::{Wait, redis_error},
-};
+use ::redis::{Cmd, Value};
+use backends::{Error, ErrorKind, Redis, Result, redis_1::redis_error};
 use bytes::Bytes;
 
-use self::script::Script;
+use self::{call::driver, script::Script};
 use crate::{
     Ack, Acks, Capability, Codec, Entry, Fill, Filled, Floor, Key, Leased, Raw, Refusal, Store, Token,
     Version, Wish,
@@ -45,6 +42,7 @@ use crate::{
 
 mod announcement;
 mod builder;
+mod call;
 mod script;
 
 pub use announcement::decode_announcement;
@@ -116,78 +114,6 @@ impl<K, V, C> RedisStore<K, V, C> {
     #[must_use]
     pub fn channel(&self) -> &[u8] {
         &self.channel
-    }
-
-    /// The time for a script; 0 is the server's.
-    fn now(&self) -> u64 {
-        if self.is_clock_of_server { (self.clock)() } else { 0 }
-    }
-
-    fn by_hash(&self, script: Script, key: &[u8], arguments: impl Fn(&mut Cmd)) -> Cmd {
-        script::command("EVALSHA", &self.hashes[script as usize], key, self.now(), arguments)
-    }
-
-    fn by_text(&self, script: Script, key: &[u8], arguments: impl Fn(&mut Cmd)) -> Cmd {
-        script::command("EVAL", script.text(), key, self.now(), arguments)
-    }
-
-    async fn run(
-        &self,
-        script: Script,
-        key: &[u8],
-        arguments: impl Fn(&mut Cmd) + Send + Sync,
-    ) -> Result<Value> {
-        let mut connection = self.redis.connection()?;
-        let by_hash = self.by_hash(script, key, &arguments);
-        let reply = match by_hash.query_async::<Value>(&mut connection).await {
-            Err(error) if script::is_unknown(&error) => {
-                self.by_text(script, key, &arguments).query_async::<Value>(&mut connection).await
-            }
-            reply => reply,
-        };
-        reply.map_err(|error| redis_error(self.redis.backend(), script.op(), error))
-    }
-
-    async fn run_durably(
-        &self,
-        script: Script,
-        key: &[u8],
-        arguments: impl Fn(&mut Cmd) + Send + Sync,
-        wait: Wait,
-    ) -> Result<Acks> {
-        let by_hash = self.by_hash(script, key, &arguments);
-        let acknowledged = match self.redis.durable(script.op(), &by_hash, wait).await {
-            Err(error) if driver(&error).is_some_and(script::is_unknown) => {
-                let by_text = self.by_text(script, key, &arguments);
-                self.redis.durable(script.op(), &by_text, wait).await?
-            }
-            acknowledged => acknowledged?,
-        };
-        Ok(Acks::new(acknowledged.replicas, false))
-    }
-
-    /// What an `ack` waits for.
-    fn wait(&self, ack: Ack) -> Result<Option<Wait>> {
-        match ack {
-            Ack::None => Ok(None),
-            Ack::Replicas(replicas) => Ok(Some(Wait::for_replicas(replicas, self.ack_timeout))),
-            Ack::Fsync { .. } => {
-                let message = "no acknowledgement of what is on disk";
-                Err(Error::new(ErrorKind::Unsupported, self.redis.backend(), "invalidate", message))
-            }
-        }
-    }
-
-    #[cold]
-    fn unlike(&self, op: &'static str, reply: &Value) -> Error {
-        // Not what it holds, which may be the value of an entry.
-        let what = match reply {
-            Value::Nil => "nothing",
-            Value::Int(_) => "an unknown number",
-            Value::Array(_) => "an unknown list",
-            _ => "something unknown",
-        };
-        Error::new(ErrorKind::Corrupt, self.redis.backend(), op, format!("the server replied {what}"))
     }
 }
 
@@ -387,11 +313,6 @@ fn entry<V>(content: Content<V>, now: u64) -> Entry<V> {
     let fresh_ms = signed(fresh_until) - signed(now);
     let expires_ms = expires_at.saturating_sub(now);
     Entry { value, version, fresh_ms, expires_ms, fresh_until, load_ms }
-}
-
-/// What the driver said.
-fn driver(error: &Error) -> Option<&RedisError> {
-    std::error::Error::source(error)?.downcast_ref()
 }
 
 fn again(error: &Error) -> Error {

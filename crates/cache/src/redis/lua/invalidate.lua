@@ -6,6 +6,10 @@ local floor, ends = ARGV[2] + 0, now + ARGV[3]
 if floored then
   floor, ends = max(floor, version), max(ends, till)
 end
+-- First, so that who may not publish changes nothing. Nobody reads in between.
+if ARGV[4] ~= '' then
+  call('PUBLISH', ARGV[4], write('>BI8', 1, floor) .. string.sub(key, ARGV[5] + 1))
+end
 if ends > now then
   local set = try('SET', key, bare(floor, ends, 0, NOBODY), 'PX', ends - now + outlive)
   -- A server without memory for a floor must not go on serving the content: then it is as if the floor was evicted.
@@ -14,8 +18,5 @@ if ends > now then
   end
 else
   call('DEL', key)
-end
-if ARGV[4] ~= '' then
-  call('PUBLISH', ARGV[4], write('>BI8', 1, floor) .. string.sub(key, ARGV[5] + 1))
 end
 return 0
