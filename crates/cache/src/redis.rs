@@ -339,3 +339,17 @@ impl<K, V, C> fmt::Debug for RedisStore<K, V, C> {
 }
 
 const _: () = assert!(Version::MAX.get() < 1 << 53, "Lua counts exactly up to there");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_cut_for_content_and_filled_up_for_leases_and_floors() {
+        let us = Duration::from_micros;
+        for (duration, most, least) in [(0, 0, 0), (1, 0, 1), (1_000, 1, 1), (1_001, 1, 2), (1_999, 1, 2)] {
+            assert_eq!((at_most(us(duration)), at_least(us(duration))), (most, least), "{duration}");
+        }
+        assert_eq!((at_most(Duration::MAX), at_least(Duration::MAX)), (MOST_MS, MOST_MS));
+    }
+}

@@ -32,7 +32,7 @@ const DAY: i64 = 86_400_000;
 
 pub(crate) async fn run(url: &str) -> Result<(), Failed> {
     let number = |name, or| env::var(name).map_or(or, |number| number.parse().expect(name));
-    let (steps, seed) = (number("LUA_STEPS", 20_000), number("LUA_SEED", 1));
+    let (steps, seed) = (number("LUA_STEPS", 8_000), number("LUA_SEED", 1));
     let prefix = testkit::unique("differential");
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
@@ -111,10 +111,10 @@ impl Run {
 
     async fn go(mut self, steps: u64) -> [u64; COUNTED.len()] {
         for _ in 0..steps {
-            if self.random.below(3) == 0 {
-                self.pass();
-            }
             let place = usize::try_from(self.random.below(KEYS as u64)).unwrap();
+            if self.random.below(3) == 0 {
+                self.pass(place);
+            }
             self.step(place).await;
             match self.random.below(8) {
                 0 => self.check_all().await,
@@ -125,9 +125,16 @@ impl Run {
         self.counts
     }
 
-    fn pass(&mut self) {
+    fn pass(&mut self, place: usize) {
+        let (now, slot) = (self.now(), &self.keys[place].slot);
+        // To where something of the key ends, or just before.
+        let expires_at = slot.get(now).map_or(0, |content| content.expires_at);
+        let ends = [expires_at, slot.ends_at()].map(|end| end.saturating_sub(now));
+        let end = self.random.of(&ends);
         let used = self.random.of(&self.used);
-        let by = match self.random.below(8) {
+        let by = match self.random.below(10) {
+            8 if end < 200_000 => end,
+            9 if end < 200_000 => end.saturating_sub(1),
             0..3 => self.random.below(3),
             3 => used,
             4 => used.saturating_sub(1),
