@@ -11,7 +11,7 @@
 //! | what another program, a newer release or another codec wrote | is a miss, counted in [`Stats::undecodable`], and replaced by the next load |
 //! | a script that the server does not know | is sent again, with the step; callers do not notice |
 //! | an invalidation | is published, for who keeps copies: [`RedisStore::channel`] |
-//! | failover | what the new master had not received is forgotten, which brings back an entry that was invalidated: [`Ack`](crate::Ack) says what was received |
+//! | failover | what the new master had not received is forgotten, which brings back an entry that was invalidated: [`Ack`] says what was received |
 //!
 //! # Clocks
 //!
