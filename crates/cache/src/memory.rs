@@ -105,9 +105,16 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let at = self.at(key);
-        let (entry, dropped) = self.shard(at).lock().get(at, key);
-        drop(dropped);
-        entry
+        let mut shard = self.shard(at).lock();
+        match shard.get(at, key) {
+            Ok(entry) => Some(entry),
+            Err(index) => {
+                let dropped = shard.missed(at, index);
+                drop(shard);
+                drop(dropped);
+                None
+            }
+        }
     }
 
     /// Asks for the right to fill `key`. See [`Store::lease`].
