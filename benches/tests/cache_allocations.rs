@@ -1,7 +1,5 @@
 //! A read of the cache in memory allocates nothing where it finds its key, nor where it does not.
 
-#![expect(clippy::unwrap_used, reason = "a test panics when something is wrong")]
-
 use std::{hint::black_box, time::Duration};
 
 use allocation_counter::measure;
