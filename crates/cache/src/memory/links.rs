@@ -22,6 +22,10 @@ struct Link {
     prev: u32,
     /// Towards the back; of an index that is free, the next free one.
     next: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
     queue: Queue,
     uses: u8,
 }
@@ -35,6 +39,8 @@ struct Ends {
 
 pub(super) struct Links {
     links: Vec<Link>,
+    /// Apart from the links: a use that is counted touches nothing else.
+    places: Vec<Place>,
     queues: [Ends; 3],
     free: u32,
 }
@@ -44,24 +50,27 @@ const MOST_USES: u8 = 3;
 
 impl Links {
     pub(super) const fn new() -> Self {
-        Self { links: Vec::new(), queues: [Ends { front: NIL, back: NIL, len: 0 }; 3], free: NIL }
+        let queues = [Ends { front: NIL, back: NIL, len: 0 }; 3];
+        Self { links: Vec::new(), places: Vec::new(), queues, free: NIL }
     }
 
-    /// An index that was free, or `None` when the next one is new.
+    /// Whether the next index to be taken is not a new one.
     pub(super) const fn is_any_free(&self) -> bool {
         self.free != NIL
     }
 
     /// Puts a free index, or a new one, at the front of `queue`.
     pub(super) fn take(&mut self, queue: Queue) -> u32 {
-        let link = Link { prev: NIL, next: NIL, queue, uses: 0 };
+        let (link, place) = (Link { prev: NIL, next: NIL }, Place { queue, uses: 0 });
         let index = self.free;
         let index = if index == NIL {
             self.links.push(link);
+            self.places.push(place);
             self.links.len() as u32 - 1
         } else {
             self.free = self.links[index as usize].next;
             self.links[index as usize] = link;
+            self.places[index as usize] = place;
             index
         };
         self.push_front(index, queue);
@@ -78,6 +87,7 @@ impl Links {
     /// Room for `additional` indices and no more.
     pub(super) fn reserve_exact(&mut self, additional: usize) {
         self.links.reserve_exact(additional);
+        self.places.reserve_exact(additional);
     }
 
     pub(super) fn len(&self, queue: Queue) -> usize {
@@ -91,24 +101,24 @@ impl Links {
     }
 
     pub(super) fn queue(&self, index: u32) -> Queue {
-        self.links[index as usize].queue
+        self.places[index as usize].queue
     }
 
     pub(super) fn uses(&self, index: u32) -> u8 {
-        self.links[index as usize].uses
+        self.places[index as usize].uses
     }
 
     pub(super) fn set_uses(&mut self, index: u32, uses: u8) {
-        self.links[index as usize].uses = uses;
+        self.places[index as usize].uses = uses;
     }
 
     /// Counts a use.
     #[inline]
     pub(super) fn used(&mut self, index: u32) {
-        let link = &mut self.links[index as usize];
+        let place = &mut self.places[index as usize];
         // A line of memory that does not change is not written back.
-        if link.uses < MOST_USES {
-            link.uses += 1;
+        if place.uses < MOST_USES {
+            place.uses += 1;
         }
     }
 
@@ -119,6 +129,26 @@ impl Links {
             self.unlink(index);
             self.push_front(index, queue);
         }
+    }
+
+    /// The same for one that is in `queue` already.
+    #[inline]
+    pub(super) fn move_to_front_within(&mut self, index: u32, queue: Queue) {
+        let Link { prev, next } = self.links[index as usize];
+        if prev == NIL {
+            return;
+        }
+        let ends = &mut self.queues[queue as usize];
+        let front = ends.front;
+        ends.front = index;
+        if next == NIL {
+            ends.back = prev;
+        } else {
+            self.links[next as usize].prev = prev;
+        }
+        self.links[prev as usize].next = next;
+        self.links[front as usize].prev = index;
+        self.links[index as usize] = Link { prev: NIL, next: front };
     }
 
     #[inline]
@@ -132,13 +162,14 @@ impl Links {
         } else {
             self.links[next as usize].prev = index;
         }
-        let link = &mut self.links[index as usize];
-        (link.prev, link.next, link.queue) = (NIL, next, queue);
+        self.links[index as usize] = Link { prev: NIL, next };
+        self.places[index as usize].queue = queue;
     }
 
     #[inline]
     fn unlink(&mut self, index: u32) {
-        let Link { prev, next, queue, .. } = self.links[index as usize];
+        let (Link { prev, next }, Place { queue, .. }) =
+            (self.links[index as usize], self.places[index as usize]);
         let ends = &mut self.queues[queue as usize];
         ends.len -= 1;
         if prev == NIL {
@@ -146,9 +177,8 @@ impl Links {
         } else {
             self.links[prev as usize].next = next;
         }
-        let ends = &mut self.queues[queue as usize];
         if next == NIL {
-            ends.back = prev;
+            self.queues[queue as usize].back = prev;
         } else {
             self.links[next as usize].prev = prev;
         }

@@ -67,24 +67,26 @@ impl<K: Clone + Eq + Hash, V: Clone> Shard<K, V> {
         Counts { entries: self.len(), bare: self.links.len(Queue::Bare), ..self.counts }
     }
 
+    /// The entry; or else, where to look again.
     #[inline]
-    pub(super) fn get<Q>(&mut self, at: At<'_>, key: &Q) -> (Option<Entry<V>>, Dropped<K, V>)
+    pub(super) fn get<Q>(&mut self, at: At<'_>, key: &Q) -> Result<Entry<V>, Option<u32>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let Some(index) = self.find(at.hash, key) else {
-            self.counts.misses += 1;
-            return (None, None);
-        };
-        let Some(content) = self.slot(index).and_then(|slot| slot.get(at.now)) else {
-            self.counts.misses += 1;
-            return (None, self.forget_if_ended(at, index));
-        };
+        let index = self.find(at.hash, key).ok_or(None)?;
+        let content = self.slot(index).and_then(|slot| slot.get(at.now)).ok_or(Some(index))?;
         let entry = entry(content, at.now);
         self.counts.hits += 1;
         self.touch(index);
-        (Some(entry), None)
+        Ok(entry)
+    }
+
+    /// Notes a read that found nothing to serve, perhaps at `index`.
+    #[cold]
+    pub(super) fn missed(&mut self, at: At<'_>, index: Option<u32>) -> Dropped<K, V> {
+        self.counts.misses += 1;
+        self.forget_if_ended(at, index?)
     }
 
     pub(super) fn lease(
@@ -226,11 +228,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Shard<K, V> {
         (index, dropped)
     }
 
-    /// Notes that an entry was used.
+    /// Notes that an entry with content was used.
     #[inline]
     fn touch(&mut self, index: u32) {
         match self.policy {
-            Policy::Lru => self.links.move_to_front(index, Queue::Main),
+            Policy::Lru => self.links.move_to_front_within(index, Queue::Main),
             Policy::S3Fifo => self.links.used(index),
         }
     }
