@@ -13,6 +13,7 @@ use redis::Value;
 use testkit::Failed;
 
 use super::faults::{LONG, Redis, connect, fill, token, wish};
+use super::processes;
 
 pub(crate) async fn run(case: &str, url: &str) -> Result<(), Failed> {
     let prefix = testkit::unique("entries");
@@ -24,6 +25,8 @@ pub(crate) async fn run(case: &str, url: &str) -> Result<(), Failed> {
         "braces_in_keys_do_not_matter" => test.braces().await,
         "a_value_is_no_larger_than_allowed" => test.large().await,
         "an_invalidation_is_published" => test.published().await,
+        "a_thousand_waiters_in_four_processes_make_one_load" => processes::one_load(url).await,
+        "copies_in_other_processes_are_dropped" => processes::told(url).await,
         "after_close_everything_is_closed" => test.closed().await,
         unknown => Err(format!("no case {unknown}").into()),
     }

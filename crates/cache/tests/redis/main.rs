@@ -10,9 +10,11 @@ mod acks;
 mod entries;
 #[cfg(feature = "redis")]
 mod faults;
+#[cfg(feature = "redis")]
+mod processes;
 
 /// With servers of their own.
-const OWN: [&str; 8] = [
+const OWN: [&str; 9] = [
     "a_flushed_script_is_not_noticed",
     "a_fill_after_a_restart_that_forgot_is_refused",
     "a_fill_after_a_restart_that_remembered_is_stored",
@@ -21,10 +23,11 @@ const OWN: [&str; 8] = [
     "a_replica_acknowledges_an_invalidation",
     "a_frozen_replica_acknowledges_nothing",
     "an_acknowledgement_survives_a_flushed_script",
+    "without_a_link_no_copy_is_used",
 ];
 
 /// On the servers that are there.
-const SHARED: [&str; 7] = [
+const SHARED: [&str; 9] = [
     "what_cannot_be_decoded_is_a_miss",
     "two_codecs_side_by_side",
     "a_newer_format_is_left_alone_by_a_get",
@@ -32,9 +35,15 @@ const SHARED: [&str; 7] = [
     "a_value_is_no_larger_than_allowed",
     "an_invalidation_is_published",
     "after_close_everything_is_closed",
+    "a_thousand_waiters_in_four_processes_make_one_load",
+    "copies_in_other_processes_are_dropped",
 ];
 
 fn main() -> ExitCode {
+    #[cfg(feature = "redis")]
+    if let Some(end) = processes::part() {
+        return end;
+    }
     let own = |backend| own().at(RedisServer::find(backend));
     let own = Suite::new(OWN.to_vec(), |case| case)
         .on(Backend::Redis, own(Backend::Redis))
@@ -59,6 +68,7 @@ fn own() -> Setup<&'static str> {
                 "who_may_not_publish_changes_nothing" => faults::forbidden(program).await,
                 "a_replica_acknowledges_an_invalidation" => acks::acknowledged(program).await,
                 "a_frozen_replica_acknowledges_nothing" => acks::frozen(program).await,
+                "without_a_link_no_copy_is_used" => processes::unlinked(program).await,
                 "an_acknowledgement_survives_a_flushed_script" => acks::flushed(program).await,
                 unknown => Err(format!("no case {unknown}").into()),
             }

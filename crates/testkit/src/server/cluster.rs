@@ -177,7 +177,7 @@ impl RedisCluster {
         for node in [target, source].into_iter().chain(others) {
             node.ask(&["CLUSTER", "SETSLOT", &number, "NODE", &self.ids[to]])?;
         }
-        // Who takes the next slot counts epochs on from here: two nodes with one epoch would each drop keys.
+        // Who takes the next slot counts epochs on from here.
         poll(DEADLINE, || self.agree())
     }
 

@@ -12,13 +12,15 @@ use rate_limiter::{
     Answer, Ask, AskMany, Decision, Limit, Store,
     redis::{RedisStore, TooFew},
 };
-use testkit::RedisCluster;
+use testkit::{RedisCluster, eventually};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::load::{Outcome, limit, redis, tell};
 
 const KEYS: usize = 30;
 const BURST: usize = 700;
+/// For requests that are under way.
+const DEADLINE: Duration = Duration::from_secs(30);
 /// Each has at most one request on its way for a key.
 const TASKS: u64 = 9;
 
@@ -61,9 +63,19 @@ impl Key {
     }
 }
 
+/// The round that a task is in; at the end, the last there is.
+type Round = Arc<AtomicU64>;
+
 /// Asks in one of three ways, until every key is used up.
-async fn ask(task: u64, store: &RedisStore, keys: &[Key], limit: &Limit) -> Result<(), backends::Error> {
+async fn ask(
+    task: u64,
+    store: &RedisStore,
+    keys: &[Key],
+    limit: &Limit,
+    round: &Round,
+) -> Result<(), backends::Error> {
     while keys.iter().any(|key| !key.denied.load(Ordering::SeqCst)) {
+        round.fetch_add(1, Ordering::SeqCst);
         if task % 3 == 1 {
             let asks: Vec<_> = keys.iter().map(|key| (key.name.as_bytes(), Ask::Take(1))).collect();
             for (key, answer) in keys.iter().zip(store.ask_many(limit, &asks).await) {
@@ -72,6 +84,7 @@ async fn ask(task: u64, store: &RedisStore, keys: &[Key], limit: &Limit) -> Resu
         } else {
             for key in keys {
                 key.decided(store.ask(key.name.as_bytes(), limit, Ask::Take(1)).await?);
+                round.fetch_add(1, Ordering::SeqCst);
             }
         }
     }
@@ -87,10 +100,16 @@ pub(crate) async fn moves(program: &str) -> Outcome {
     let waiting = Arc::new(waiting.build(redis(&cluster.url()).await?));
     let keys: Arc<Vec<Key>> = Arc::new((0..KEYS).map(Key::new).collect());
     let (mut callers, done) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
+    let mut rounds = Vec::new();
     for task in 0..TASKS {
         let store = Arc::clone(if task % 3 == 2 { &waiting } else { &plain });
-        let (keys, limit) = (Arc::clone(&keys), limit.clone());
-        callers.spawn(async move { ask(task, &store, &keys, &limit).await });
+        let (keys, limit, round) = (Arc::clone(&keys), limit.clone(), Round::default());
+        rounds.push(Arc::clone(&round));
+        callers.spawn(async move {
+            let outcome = ask(task, &store, &keys, &limit, &round).await;
+            round.store(u64::MAX, Ordering::SeqCst);
+            outcome
+        });
     }
     let mover = {
         let (cluster, keys, done) = (Arc::clone(&cluster), Arc::clone(&keys), Arc::clone(&done));
@@ -102,6 +121,14 @@ pub(crate) async fn moves(program: &str) -> Outcome {
                 let before = granted();
                 cluster.move_slot(slot, (owner + moves.len()) % 3, (owner + moves.len() + 1) % 3)?;
                 moves.push(granted() - before);
+                // Redis Cluster has no defence against a request that was sent on to a node in one move and gets there
+                // in another: it would make the key a second time.
+                let met: Vec<u64> = rounds.iter().map(|round| round.load(Ordering::SeqCst)).collect();
+                let is_over =
+                    |(round, met): (&Round, &u64)| round.load(Ordering::SeqCst) > *met || *met == u64::MAX;
+                eventually(DEADLINE, "requests that met the move are done", || {
+                    rounds.iter().zip(&met).all(is_over)
+                });
             }
             Ok::<_, std::io::Error>(moves)
         })
