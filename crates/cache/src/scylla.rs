@@ -61,18 +61,12 @@ const BACKEND: &str = "scylla";
 ///
 /// ```no_run
 /// # async fn f() -> backends::Result<()> {
-/// use cache::{Source, scylla::CqlSource};
+/// use cache::{Raw, Source, scylla::CqlSource};
 ///
 /// let config = backends::Config::parse("scylla://127.0.0.1/shop")?;
 /// // Values are bytes, unless the builder says otherwise.
 /// let users = CqlSource::builder(backends::Cql::connect(&config).await?)
-///     .values(
-///         |name: &String, out| {
-///             out.extend_from_slice(name.as_bytes());
-///             Ok(())
-///         },
-///         |bytes| String::from_utf8(bytes.into()).ok(),
-///     )
+///     .codec::<String>(Raw)
 ///     .create::<u64>("users")
 ///     .await?;
 /// let row = users.load(&7).await?;

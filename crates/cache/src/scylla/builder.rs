@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     BACKEND, Consistency, CqlSource, consistency::in_one_datacentre, timestamps::Timestamps, values::Values,
 };
-use crate::{Key, Reads};
+use crate::{Codec, Key, Reads};
 
 /// What a [`CqlSource`] is made of.
 pub struct CqlSourceBuilder<V> {
@@ -38,6 +38,15 @@ impl<V> CqlSourceBuilder<V> {
         let Self { cql, reads, writes, timestamps, .. } = self;
         let values = Values { encode: Box::new(encode), decode: Box::new(decode) };
         CqlSourceBuilder { cql, values, reads, writes, timestamps }
+    }
+
+    /// Makes bytes of values by `codec`, as a store of entries does: [`values`](Self::values) without closures. Its
+    /// fingerprint is not kept: a row has to be read whichever release wrote it.
+    #[must_use]
+    pub fn codec<T: 'static>(self, codec: impl Codec<T>) -> CqlSourceBuilder<T> {
+        let codec = Arc::new(codec);
+        let decoder = Arc::clone(&codec);
+        self.values(move |value, out| codec.encode(value, out), move |bytes| decoder.decode(bytes))
     }
 
     /// How many replicas answer a load, and how many a store; [`Quorum`](Consistency::Quorum) for both unless set, with
