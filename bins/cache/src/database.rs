@@ -1,0 +1,65 @@
+//! The database behind the cache, timed.
+
+use bench::BoxError;
+use cache::{Floor, Reads, Result, Row, Source, StoreError};
+
+use crate::{row::Value, stage::Stage, table::Table};
+
+/// Where the rows are.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) rows: Rows,
+    pub(crate) loads: Stage,
+    pub(crate) writes: Stage,
+}
+
+#[derive(Debug)]
+pub(crate) enum Rows {
+    Memory(Table),
+}
+
+impl Database {
+    pub(crate) fn new(rows: Rows, every: u64) -> Result<Self, BoxError> {
+        Ok(Self { rows, loads: Stage::new(every)?, writes: Stage::new(every)? })
+    }
+
+    /// The rows as they are now, from no replica that lags; neither timed nor counted.
+    pub(crate) async fn latest_of(&self, keys: &[u64]) -> Result<Vec<Row<Value>>> {
+        match &self.rows {
+            Rows::Memory(table) => Ok(keys.iter().map(|key| table.latest(*key)).collect()),
+        }
+    }
+}
+
+impl Source<u64, Value> for Database {
+    fn reads(&self) -> Reads {
+        match &self.rows {
+            Rows::Memory(table) => table.reads(),
+        }
+    }
+
+    async fn load(&self, key: &u64) -> Result<Row<Value>> {
+        self.loads
+            .time(async {
+                match &self.rows {
+                    Rows::Memory(table) => Ok(table.load(*key).await),
+                }
+            })
+            .await
+    }
+
+    async fn store(&self, key: &u64, value: Option<&Value>) -> Result<Floor, StoreError> {
+        let (version, floor) = self
+            .writes
+            .time(async {
+                match &self.rows {
+                    Rows::Memory(table) => table.store(*key).await.map_err(StoreError::from),
+                }
+            })
+            .await?;
+        if let Some(value) = value {
+            value.written(version);
+        }
+        Ok(floor)
+    }
+}

@@ -1,0 +1,129 @@
+//! One run: a database, a store, and the cache between them.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use anyhow::Context;
+use bench::{Amount, Ceiling, Config, ExitStatus, Fact, Keys, Report};
+use cache::{Cache, DynStore, Memory, Store};
+use parking_lot::Mutex;
+use tokio::runtime::Runtime;
+
+use crate::{
+    Args,
+    args::Usage,
+    database::{Database, Rows},
+    facts,
+    faults::Faults,
+    floor,
+    row::Value,
+    store::Watched,
+    table::Table,
+    tally::Tally,
+    workload::{Caching, Mix, Shared},
+};
+
+/// A call in memory is timed seldom, since reading the clock costs as much.
+const EVERY_IN_MEMORY: u64 = 16;
+
+/// A store, and what belongs to it.
+struct Place<T> {
+    store: T,
+    /// The store behind one that has copies of its own.
+    behind: Option<Arc<dyn DynStore<u64, Value>>>,
+    ceilings: Vec<Ceiling>,
+}
+
+/// Runs operations and checks what they read and what they left.
+pub(crate) fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
+    let config = in_batches(&args.run.config(None), args.rows.batch);
+    let keys = Keys::new(args.rows.rows, args.rows.distribution).map_err(|error| Usage(error.to_string()))?;
+    // Connections and faults live longer than the run.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let database = database(args)?;
+    let capacity = usize::try_from(args.capacity()).context("too many entries for this machine")?;
+    let policy = args.cache.policy.unwrap_or_default();
+    let memory = Memory::builder().capacity(capacity).policy(policy).build::<u64, Value>()?;
+    let store = Arc::new(memory);
+    let ceilings = vec![floor::measure(&config, &keys).map_err(anyhow::Error::from_boxed)?];
+    let place = Place { store: Arc::clone(&store), behind: None, ceilings };
+    measure(args, &config, &keys, &runtime, database, place, || {
+        let stats = store.stats();
+        let value =
+            format!("{} of {capacity}; {} evicted, {} expired", stats.entries, stats.evicted, stats.expired);
+        vec![Fact { name: "entries in memory".to_owned(), value }]
+    })
+}
+
+/// As many operations as make up the keys that were asked for.
+fn in_batches(config: &Config, batch: usize) -> Config {
+    let amount = match config.amount {
+        Amount::Requests(requests) => Amount::Requests(requests.div_ceil(batch as u64)),
+        Amount::Duration(_) => config.amount,
+    };
+    Config { amount, ..config.clone() }
+}
+
+fn database(args: &Args) -> anyhow::Result<Database> {
+    let latency = args.faults.db_latency.unwrap_or_default();
+    let table = Table::new(args.rows.rows, args.rows.payload, latency);
+    let table = match args.faults.replica_lag {
+        Some(lag) => table.with_lag(lag.share, lag.delay, args.run.seed),
+        None => table,
+    };
+    let every = if latency.is_zero() { EVERY_IN_MEMORY } else { 1 };
+    Database::new(Rows::Memory(table), every).map_err(anyhow::Error::from_boxed)
+}
+
+fn measure<T: Store<u64, Value> + Clone>(
+    args: &Args,
+    config: &Config,
+    keys: &Keys,
+    runtime: &Runtime,
+    database: Database,
+    place: Place<T>,
+    more: impl FnOnce() -> Vec<Fact>,
+) -> anyhow::Result<ExitStatus> {
+    let Place { store, behind, ceilings } = place;
+    let faults = Faults::new(args.run.seed);
+    if let Some(per_second) = args.faults.evict {
+        faults.evict(runtime.handle(), store.clone(), keys.clone(), per_second);
+    }
+    let every = if args.backend.is_memory() { EVERY_IN_MEMORY } else { 1 };
+    let lose = args.faults.lose_invalidations.unwrap_or_default();
+    let watched = Watched::new(store, every, lose, args.run.seed).map_err(anyhow::Error::from_boxed)?;
+    let negative_ttl = args.cache.negative_ttl;
+    let cache = Cache::builder(database, watched)
+        .protocol(args.cache.protocol)
+        .ttl(args.cache.ttl)
+        .stale_for(args.cache.stale_for)
+        .negative_ttl((!negative_ttl.is_zero()).then_some(negative_ttl))
+        .ack(args.cache.ack.0)
+        .seed(args.run.seed)
+        .build()?;
+    let mix = Mix {
+        writes: args.rows.writes,
+        absent: args.rows.absent,
+        batch: args.rows.batch,
+        payload: args.rows.payload,
+    };
+    let shared = Arc::new(Shared {
+        cache,
+        behind,
+        keys: keys.clone(),
+        mix,
+        tally: Tally::new(keys.count()),
+        faults,
+        handle: runtime.handle().clone(),
+        sequence: AtomicU64::new(1),
+        checked: Mutex::default(),
+    });
+    let workload = Caching(Arc::clone(&shared));
+    let complete = |report: &mut Report| {
+        args.describe(report);
+        report.ceilings.extend(ceilings);
+        facts::tell(args, &shared, report);
+        report.facts.extend(more());
+    };
+    let status = args.run.drive("cache", env!("CARGO_PKG_VERSION"), config, workload, complete);
+    status.map_err(anyhow::Error::from_boxed)
+}
