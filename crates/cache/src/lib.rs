@@ -15,6 +15,7 @@ pub mod slot;
 mod source;
 mod stats;
 mod store;
+mod tiered;
 mod version;
 mod write;
 
@@ -32,4 +33,5 @@ pub use store::{
     Ack, Acks, Announce, Announcement, Announcements, BoxFuture, Capability, DynStore, Entry, Fill, Store,
     Wish,
 };
+pub use tiered::Tiered;
 pub use version::{Floor, Version};

@@ -135,11 +135,14 @@ impl<V> Slot<V> {
         }
     }
 
-    /// Forgets the content, revokes the lease and leaves a floor for `keep_ms`.
+    /// Forgets the content, revokes the lease and leaves a floor for `keep_ms`: the highest of `floor`, of the one that is
+    /// there, and of what is older than the content.
     pub fn invalidate(&mut self, now: u64, floor: Floor, keep_ms: u64) {
         let before = if now < self.floor_until { self.floor } else { Version::ABSENT };
+        // The write may be older than what was filled since: what is older than that stays refused.
+        let filled = self.get(now).map_or(Floor::UNKNOWN, |content| Floor::below(content.version));
         (self.content, self.lease) = (None, None);
-        self.floor = before.max(floor.version());
+        self.floor = before.max(floor.version()).max(filled.version());
         self.floor_until = self.floor_until.max(now.saturating_add(keep_ms));
     }
 

@@ -126,3 +126,18 @@ impl<K: Sync + 'static, V: Sync + 'static> Source<K, V> for Arc<dyn DynSource<K,
         (**self).store(key, value).await
     }
 }
+
+/// A source that several caches share.
+impl<K: Sync + 'static, V: Sync + 'static, S: Source<K, V>> Source<K, V> for Arc<S> {
+    fn reads(&self) -> Reads {
+        (**self).reads()
+    }
+
+    async fn load(&self, key: &K) -> Result<Row<V>> {
+        (**self).load(key).await
+    }
+
+    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, StoreError> {
+        (**self).store(key, value).await
+    }
+}

@@ -287,11 +287,16 @@ pub trait Announce<K>: Send + Sync + 'static {
     /// # Errors
     ///
     /// `Closed`, or where the backend cannot announce.
-    fn listen(&self) -> Result<Announcements<K>>;
+    fn listen(&self) -> Result<Box<dyn Announcements<K>>>;
 }
 
-/// What others did. A bounded queue stands behind it: whoever reads too slowly gets [`Lost`](Announcement::Lost).
-pub type Announcements<K> = tokio::sync::mpsc::Receiver<Announcement<K>>;
+/// What others do.
+pub trait Announcements<K>: Send {
+    /// The next event, in their order; `None` when no more can come. Cancel-safe.
+    ///
+    /// Whoever reads too slowly is told [`Lost`](Announcement::Lost).
+    fn next(&mut self) -> BoxFuture<'_, Option<Announcement<K>>>;
+}
 
 /// One event of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]

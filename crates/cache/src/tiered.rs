@@ -18,8 +18,8 @@ use clock::{Clock, CoarseClock};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
-    Ack, Acks, Announce, Announcement, Announcements, Capability, Entry, Fill, Filled, Floor, Key, Leased, Memory,
-    MemoryStats, Store, Token, Wish, chance::Chance,
+    Ack, Acks, Announce, Announcement, Announcements, Capability, Entry, Fill, Filled, Floor, Key, Leased,
+    Memory, MemoryStats, Store, Token, Wish, chance::Chance,
 };
 
 /// Copies in memory of what a shared store has.
@@ -120,9 +120,9 @@ fn entry<V>(copy: Entry<Copy<V>>) -> Option<Entry<V>> {
 /// Does to the copies what others did to the entries.
 async fn follow<K: Key, V: Clone + Send + Sync + 'static, C: Clock>(
     copies: Arc<Copies<K, V, C>>,
-    mut announcements: Announcements<K>,
+    mut announcements: Box<dyn Announcements<K>>,
 ) {
-    while let Some(announcement) = announcements.recv().await {
+    while let Some(announcement) = announcements.next().await {
         match announcement {
             Announcement::Invalidated { key, floor } => copies.memory.invalidate_now(&key, floor, FLOOR),
             Announcement::Linked => {

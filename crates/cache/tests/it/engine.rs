@@ -252,14 +252,19 @@ async fn what_a_write_made_stale_is_not_served_while_it_is_loaded() {
     cache.write(&1, "two".to_owned()).await.unwrap();
     rows.let_through();
     settle().await;
-    assert_eq!(cache.get(&1).await.unwrap().as_deref(), Some("two"), "the refresh under way had read the old row");
+    assert_eq!(
+        cache.get(&1).await.unwrap().as_deref(),
+        Some("two"),
+        "the refresh under way had read the old row"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn entries_are_loaded_anew_before_they_become_stale() {
     let rows = Rows::new().with(1, "one");
     let (clock, store) = local();
-    let eager = Cache::builder(rows.clone(), Arc::clone(&store)).jitter(0.0).early_refresh(1_000.0).ttl(ms(10_000));
+    let eager =
+        Cache::builder(rows.clone(), Arc::clone(&store)).jitter(0.0).early_refresh(1_000.0).ttl(ms(10_000));
     let cache = eager.build().unwrap();
     cache.get(&1).await.unwrap();
     clock.advance(ms(9_990));
@@ -277,7 +282,8 @@ async fn entries_are_loaded_anew_before_they_become_stale() {
 async fn what_was_filled_together_does_not_expire_together() {
     let rows = (0..500).fold(Rows::new(), |rows, key| rows.with(key, "row"));
     let (clock, store) = local();
-    let builder = Cache::builder(rows.clone(), Arc::clone(&store)).jitter(0.5).early_refresh(0.0).ttl(ms(1_000));
+    let builder =
+        Cache::builder(rows.clone(), Arc::clone(&store)).jitter(0.5).early_refresh(0.0).ttl(ms(1_000));
     let cache = builder.seed(1).build().unwrap();
     let keys: Vec<u64> = (0..500).collect();
     cache.get_many(&keys).await;
@@ -330,8 +336,7 @@ async fn a_write_whose_caller_is_dropped_invalidates_nevertheless() {
 async fn an_invalidation_that_could_not_be_delivered_is_tried_again_and_not_served_here_meanwhile() {
     let rows = Rows::new().with(1, "old").with(2, "old");
     let store = Arc::new(Unreliable::new(local().1));
-    let cache: Client<_> =
-        Cache::builder(rows.clone(), Arc::clone(&store)).max_pending(1).build().unwrap();
+    let cache: Client<_> = Cache::builder(rows.clone(), Arc::clone(&store)).max_pending(1).build().unwrap();
     cache.get(&1).await.unwrap();
     cache.get(&2).await.unwrap();
     store.fail_invalidations(true);

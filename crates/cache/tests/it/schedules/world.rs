@@ -9,8 +9,8 @@ use std::{
 };
 
 use cache::{
-    Ack, Acks, Capability, Entry, Error, ErrorKind, Fill, Filled, Floor, Leased, Memory, Protocol, Reads, Result,
-    Row, Source, Store, StoreError, Token, Version, Wish,
+    Ack, Acks, Capability, Entry, Error, ErrorKind, Fill, Filled, Floor, Leased, Memory, Protocol, Reads,
+    Result, Row, Source, Store, StoreError, Token, Version, Wish,
 };
 use clock::ManualClock;
 use parking_lot::Mutex;
@@ -25,13 +25,22 @@ pub(super) struct Rules {
     /// Two writes may have the same version.
     pub(super) ties: bool,
     pub(super) evictions: bool,
+    /// Time passes: leases, floors and entries may end.
+    pub(super) time: bool,
     /// Failed and panicking loads, lost invalidations, cancelled callers.
     pub(super) faults: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { protocol: Protocol::Lease, reads: Reads::Latest, ties: false, evictions: true, faults: true }
+        Self {
+            protocol: Protocol::Lease,
+            reads: Reads::Latest,
+            ties: false,
+            evictions: true,
+            time: true,
+            faults: true,
+        }
     }
 }
 
@@ -153,7 +162,10 @@ impl Source<u64, u64> for Database {
             if lags { row.replica } else { row.latest }
         };
         self.chance.pause().await;
-        assert!(!self.faulty(25), "a loader panics");
+        if self.faulty(25) {
+            // Without the message on standard error that a `panic!` prints.
+            std::panic::resume_unwind(Box::new("a loader panics"));
+        }
         if self.faulty(15) {
             return Err(Error::new(ErrorKind::Unavailable, "sim", "load", "no luck"));
         }
