@@ -19,7 +19,7 @@ pub use error::{Error, ErrorKind, Result, Retry};
 #[cfg(feature = "kafka")]
 pub use crate::kafka::Kafka;
 #[cfg(feature = "redis")]
-pub use crate::redis::{NodeMemory, Redis};
+pub use crate::redis::{FsyncHonesty, NodeMemory, Redis, Subscription, SubscriptionEvent};
 #[cfg(feature = "scylla")]
 pub use crate::scylla::Cql;
 

@@ -19,8 +19,10 @@ mod error;
 mod link;
 mod memory;
 mod node;
+mod probe;
 mod resp;
 mod route;
+mod subscribe;
 mod tls;
 mod topology;
 
@@ -29,6 +31,8 @@ pub use connection::RedisConnection;
 pub use durable::{Acknowledged, Wait};
 pub use error::redis_error;
 pub use memory::NodeMemory;
+pub use probe::FsyncHonesty;
+pub use subscribe::{Subscription, SubscriptionEvent};
 
 use cluster::Cluster;
 use connection::Server;
@@ -93,24 +97,25 @@ impl Redis {
         pong.map_err(|error| harmless(redis_error(self.backend(), "health", error)))
     }
 
-    /// Runs one command with one key, waits for replicas to receive what it wrote, and tells how many
-    /// have. `op` is for errors.
+    /// Runs one command with one key, waits for replicas to receive what it wrote or for disks to have it,
+    /// as `wait` says, and tells how many do. `op` is for errors.
     ///
     /// Such a wait holds up its connection, so each call has one of its own: there are up to 16 a
-    /// server, and further calls queue for them in order. The command and the `WAIT` behind it have the
+    /// server, and further calls queue for them in order. The command and the wait behind it have the
     /// request time-out and that of `wait` together; the queue before them has as long.
     ///
-    /// What replicas received makes a loss at a failover less likely, not impossible: a replica that
+    /// What replicas received, or have on disk, makes a loss at a failover less likely, not impossible: a replica that
     /// did not receive it may be promoted.
     ///
     /// Cancel safe: the command may happen nevertheless; the connection is closed.
     ///
     /// # Errors
     ///
-    /// Fewer replicas than waited for are none. `Overloaded` where no connection became free in time,
+    /// Fewer replicas than waited for are none, nor is a disk that does not have it yet. `Overloaded` where no connection became free in time,
     /// `Unavailable` or `Timeout` where there was no answer, `Invalid` for a command without a key on a
     /// cluster, and what the server answers to the command. Only those with [`Retry::Ambiguous`] may
-    /// have happened.
+    /// have happened; among these are, by [`Wait::fsync`], `Config` where the server keeps no append-only
+    /// file, and `Unsupported` where it is older than 7.2.
     #[cfg(feature = "redis-1")]
     pub async fn durable(&self, op: &'static str, command: &redis::Cmd, wait: Wait) -> Result<Acknowledged> {
         let connection = self.open(op)?;

@@ -1,4 +1,4 @@
-//! Writes that wait for replicas.
+//! Writes that wait for replicas, or until they are on disk.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind, Retry};
 pub struct Wait {
     replicas: u32,
     timeout: Duration,
+    /// Whether the server itself has to have it on disk; without, it is what replicas received that
+    /// counts, on disk or not.
+    fsync: Option<bool>,
 }
 
 /// The value of a durable write, and how durable it is.
@@ -26,9 +29,13 @@ pub struct Wait {
 pub struct Acknowledged<T = Value> {
     /// What the command gave.
     pub value: T,
-    /// How many replicas have received it. May be fewer than were waited for, which is for the caller to
-    /// judge: the write happened on the master in any case.
+    /// How many replicas have received it; after [`Wait::fsync`], how many have it on disk. May be fewer
+    /// than were waited for, which is for the caller to judge: the write happened on the master in any
+    /// case.
     pub replicas: u32,
+    /// Whether the server says that it has it on disk. `false` after [`Wait::for_replicas`], which does
+    /// not ask.
+    pub fsynced: bool,
 }
 
 impl Wait {
@@ -36,7 +43,19 @@ impl Wait {
     /// rounded up to milliseconds.
     #[must_use]
     pub const fn for_replicas(replicas: u32, timeout: Duration) -> Self {
-        Self { replicas, timeout }
+        Self { replicas, timeout, fsync: None }
+    }
+
+    /// Waits until the append-only files of that many replicas, and with `local` that of the server
+    /// itself, are on disk with the write in them, but no longer than `timeout`, which is rounded up to
+    /// milliseconds. Needs Redis or Valkey >= 7.2.
+    ///
+    /// Under `appendfsync everysec`, a second may pass until the disk has it. What a server answers is
+    /// what it believes; [`Redis::probe_fsync`](crate::Redis::probe_fsync) finds those that answer too
+    /// early.
+    #[must_use]
+    pub const fn fsync(local: bool, replicas: u32, timeout: Duration) -> Self {
+        Self { replicas, timeout, fsync: Some(local) }
     }
 
     /// How many replicas are waited for.
@@ -51,13 +70,51 @@ impl Wait {
         self.timeout
     }
 
-    fn command(self) -> Cmd {
+    /// Whether the server's own disk is waited for.
+    #[must_use]
+    pub const fn local(self) -> bool {
+        matches!(self.fsync, Some(true))
+    }
+
+    pub(super) fn command(self) -> Cmd {
         // Zero would be for ever.
         let timeout = self.timeout.as_nanos().div_ceil(1_000_000).max(1);
-        let mut wait = cmd("WAIT");
+        let mut wait = cmd(if self.fsync.is_some() { "WAITAOF" } else { "WAIT" });
+        if let Some(local) = self.fsync {
+            wait.arg(u8::from(local));
+        }
         wait.arg(self.replicas).arg(u64::try_from(timeout).unwrap_or(u64::MAX));
         wait
     }
+
+    /// Reads the answer, as whether the server has it on disk, and how many replicas do.
+    pub(super) fn read(self, answer: &Value) -> Option<(bool, u32)> {
+        let (local, replicas) = match (self.fsync, answer) {
+            (None, Value::Int(replicas)) => (0, *replicas),
+            (Some(_), Value::Array(counts)) => match counts[..] {
+                [Value::Int(local), Value::Int(replicas)] => (local, replicas),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some((local > 0, u32::try_from(replicas).unwrap_or_default()))
+    }
+}
+
+/// What a server means that refuses to wait. The write before it happened, so that nothing of this is
+/// safe to repeat.
+pub(super) fn refused(backend: &'static str, op: &'static str, error: RedisError) -> Error {
+    let text = error.detail().unwrap_or_default();
+    let (kind, text) = if text.contains("appendonly is disabled") {
+        (ErrorKind::Config, "the write happened, but the server keeps no append-only file")
+    } else if text.contains("unknown command") {
+        (ErrorKind::Unsupported, "the write happened, but the server is too old to wait for a disk")
+    } else if text.contains("replica instances") || error.code() == Some("UNBLOCKED") {
+        (ErrorKind::Unavailable, "the write happened, but the server became a replica")
+    } else {
+        return redis_error(backend, op, error).with_retry(Retry::Ambiguous);
+    };
+    Error::new(kind, backend, op, text).with_retry(Retry::Ambiguous).with_source(error)
 }
 
 pub(super) async fn durable(
@@ -77,12 +134,12 @@ pub(super) async fn durable(
                     out.extend_from_slice(ASKING);
                 }
                 command.write_packed_command(out);
-                // `WAIT` is for the writes of its own connection: it goes right behind.
+                // The wait is for the writes of its own connection: it goes right behind.
                 waiting.write_packed_command(out);
             };
             let mut answers = node.request_alone(due, patience, encode).await?;
-            let (replicas, value) = (answers.pop(), answers.pop());
-            value.zip(replicas).ok_or_else(Failure::broken)
+            let (waited, value) = (answers.pop(), answers.pop());
+            value.zip(waited).ok_or_else(Failure::broken)
         }
     };
     let answers = match server {
@@ -97,19 +154,17 @@ pub(super) async fn durable(
             }
         }
     };
-    let (value, replicas) = answers.map_err(|failure| failure.at(backend, op))?;
+    let (value, waited) = answers.map_err(|failure| failure.at(backend, op))?;
     if let Value::ServerError(error) = value {
         return Err(redis_error(backend, op, RedisError::from(error)));
     }
-    match replicas {
-        Value::Int(replicas) => {
-            Ok(Acknowledged { value, replicas: u32::try_from(replicas).unwrap_or_default() })
-        }
-        // The write happened, whatever became of the waiting.
-        Value::ServerError(error) => {
-            Err(redis_error(backend, op, RedisError::from(error)).with_retry(Retry::Ambiguous))
-        }
-        _ => Err(Failure::new(ErrorKind::Corrupt, Retry::Ambiguous, "the answer to wait is no number")
-            .at(backend, op)),
+    // The write happened, whatever became of the waiting.
+    if let Value::ServerError(error) = waited {
+        return Err(refused(backend, op, RedisError::from(error)));
     }
+    let Some((fsynced, replicas)) = wait.read(&waited) else {
+        let text = "the answer to the wait holds no counts";
+        return Err(Failure::new(ErrorKind::Corrupt, Retry::Ambiguous, text).at(backend, op));
+    };
+    Ok(Acknowledged { value, replicas, fsynced })
 }

@@ -27,6 +27,13 @@ pub(super) struct Address {
     pub(super) port: u16,
 }
 
+/// A connection before it is known what it is for.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    #[cfg(feature = "redis-tls")]
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
 impl Settings {
     /// Reads the files that `config` names.
     pub(super) fn new(config: &Config) -> Result<Self> {
@@ -46,6 +53,23 @@ impl Settings {
     /// A new connection, ready for requests, within the connect time-out.
     pub(super) async fn open(&self, address: &Address) -> Result<Link, Failure> {
         let deadline = Instant::now() + self.connect_timeout;
+        let link = match self.dial(address, deadline).await? {
+            Stream::Plain(stream) => {
+                let (reader, writer) = stream.into_split();
+                Link::new(reader, writer, self.request_timeout)
+            }
+            #[cfg(feature = "redis-tls")]
+            Stream::Tls(stream) => {
+                let (reader, writer) = tokio::io::split(*stream);
+                Link::new(reader, writer, self.request_timeout)
+            }
+        };
+        self.greet(&link, deadline).await.map_err(|failure| ungreeted(failure, address))?;
+        Ok(link)
+    }
+
+    /// A new connection, encrypted where that is asked for, on which nothing was said yet.
+    pub(super) async fn dial(&self, address: &Address, deadline: Instant) -> Result<Stream, Failure> {
         let stream = async {
             let stream = TcpStream::connect((&*address.host, address.port)).await?;
             stream.set_nodelay(true)?;
@@ -56,35 +80,29 @@ impl Settings {
             Ok(Err(error)) => return Err(unreachable(address, &error.to_string().to_lowercase())),
             Err(_) => return Err(unreachable(address, "no answer within the connect time-out")),
         };
-        let link = match &self.tls {
-            None => {
-                let (reader, writer) = stream.into_split();
-                Link::new(reader, writer, self.request_timeout)
-            }
+        match &self.tls {
+            None => Ok(Stream::Plain(stream)),
             #[cfg(not(feature = "redis-tls"))]
             Some(tls) => match *tls {},
             #[cfg(feature = "redis-tls")]
-            Some(tls) => {
-                let stream = match timeout_at(deadline, tls.handshake(&address.host, stream)).await {
-                    Ok(stream) => stream?,
-                    Err(_) => return Err(unreachable(address, "no tls within the connect time-out")),
-                };
-                let (reader, writer) = tokio::io::split(stream);
-                Link::new(reader, writer, self.request_timeout)
-            }
-        };
-        self.greet(&link, deadline).await.map_err(|failure| match failure.retry() {
-            Retry::Ambiguous if failure.kind() == ErrorKind::Timeout => {
-                unreachable(address, "no answer within the connect time-out")
-            }
-            // Nothing was asked of the server yet.
-            _ => failure.unsent(),
-        })?;
-        Ok(link)
+            Some(tls) => match timeout_at(deadline, tls.handshake(&address.host, stream)).await {
+                Ok(stream) => Ok(Stream::Tls(Box::new(stream?))),
+                Err(_) => Err(unreachable(address, "no tls within the connect time-out")),
+            },
+        }
     }
 
     /// Logs in; the answer to the last command shows that the server serves.
     async fn greet(&self, link: &Link, deadline: Instant) -> Result<(), Failure> {
+        let commands = self.greeting();
+        let pending = link.send(commands.len(), |out| {
+            commands.iter().for_each(|command: &Cmd| command.write_packed_command(out));
+        })?;
+        link.wait(pending, deadline).await?.into_iter().try_for_each(greeted)
+    }
+
+    /// What is said first on every connection.
+    pub(super) fn greeting(&self) -> Vec<Cmd> {
         let mut commands = Vec::new();
         if let Some((user, password)) = &self.login {
             let mut auth = cmd("AUTH");
@@ -100,18 +118,27 @@ impl Settings {
             commands.push(select);
         }
         commands.push(cmd("PING"));
-        let pending = link.send(commands.len(), |out| {
-            commands.iter().for_each(|command: &Cmd| command.write_packed_command(out));
-        })?;
-        for answer in link.wait(pending, deadline).await? {
-            match answer {
-                // Who may not ask for a PING may still ask for other things.
-                Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoPerm) => {}
-                Value::ServerError(error) => return Err(refused(Failure::answer(&error.into()))),
-                _ => {}
-            }
+        commands
+    }
+}
+
+/// Reads one answer to the greeting.
+pub(super) fn greeted(answer: Value) -> Result<(), Failure> {
+    match answer {
+        // Who may not ask for a PING may still ask for other things.
+        Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoPerm) => Ok(()),
+        Value::ServerError(error) => Err(refused(Failure::answer(&error.into()))),
+        _ => Ok(()),
+    }
+}
+
+/// Why a connection did not become ready: nothing was asked of the server yet.
+pub(super) fn ungreeted(failure: Failure, address: &Address) -> Failure {
+    match failure.retry() {
+        Retry::Ambiguous if failure.kind() == ErrorKind::Timeout => {
+            unreachable(address, "no answer within the connect time-out")
         }
-        Ok(())
+        _ => failure.unsent(),
     }
 }
 

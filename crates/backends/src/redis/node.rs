@@ -22,9 +22,9 @@ use super::{
 use crate::{ErrorKind, Retry};
 
 /// The pause after the first failed attempt; it doubles with each, up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Short enough that a server is found within a second of its return.
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_millis(800);
 /// Connections of one server for one request at a time.
 const DEDICATED: usize = 16;
 
@@ -271,7 +271,7 @@ async fn connect(node: Weak<Node>) {
 }
 
 /// Half of `pause` to all of it, so that clients don't return in step.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     // Each `RandomState` has other keys.
     let random = u32::try_from(RandomState::new().hash_one(0) % 1024).unwrap_or(0);
     pause / 2 + pause / 2 * random / 1024

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         "a_script_runs",
         "a_pipeline_that_failed_in_part_is_ambiguous",
         "each_command_has_a_result_of_its_own",
+        "messages_of_channels_arrive",
     ])
     .on(Backend::Redis, redis())
     .on(Backend::Valkey, redis())
@@ -41,6 +42,15 @@ fn main() -> ExitCode {
             "a_dead_server_fails_at_once_and_is_found_again",
             "a_frozen_server_fails_in_time_and_is_found_again",
             "a_server_that_only_accepts_is_tried_one_at_a_time",
+            "a_write_waits_for_disks",
+            "a_disk_that_cannot_be_waited_for_is_told",
+            "an_early_answer_is_found",
+            "an_early_answer_of_a_master_is_found",
+            "a_subscription_outlives_its_server",
+            "a_mute_server_is_lost_to_its_subscribers",
+            "a_slow_reader_is_told_what_it_missed",
+            "a_refused_subscriber_is_told_why",
+            "a_subscription_moves_to_another_node",
         ])
         .on(Backend::Redis, own_redis(Backend::Redis))
         .on(Backend::Valkey, own_redis(Backend::Valkey)),

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 mod cluster;
 mod durable;
+mod fsync;
 mod outage;
+mod subscribe;
 #[cfg(feature = "redis-tls")]
 mod tls;
 
@@ -55,6 +57,24 @@ pub(crate) async fn run(case: &str, target: &str) -> Result<(), Failed> {
         }
         "a_server_that_only_accepts_is_tried_one_at_a_time" => {
             outage::a_server_that_only_accepts_is_tried_one_at_a_time(target).await
+        }
+        "a_write_waits_for_disks" => fsync::a_write_waits_for_disks(target).await,
+        "a_disk_that_cannot_be_waited_for_is_told" => {
+            fsync::a_disk_that_cannot_be_waited_for_is_told(target).await
+        }
+        "an_early_answer_is_found" => fsync::an_early_answer_is_found(target).await,
+        "an_early_answer_of_a_master_is_found" => fsync::an_early_answer_of_a_master_is_found(target).await,
+        "messages_of_channels_arrive" => subscribe::messages_of_channels_arrive(target).await,
+        "a_subscription_outlives_its_server" => subscribe::a_subscription_outlives_its_server(target).await,
+        "a_mute_server_is_lost_to_its_subscribers" => {
+            subscribe::a_mute_server_is_lost_to_its_subscribers(target).await
+        }
+        "a_slow_reader_is_told_what_it_missed" => {
+            subscribe::a_slow_reader_is_told_what_it_missed(target).await
+        }
+        "a_refused_subscriber_is_told_why" => subscribe::a_refused_subscriber_is_told_why(target).await,
+        "a_subscription_moves_to_another_node" => {
+            subscribe::a_subscription_moves_to_another_node(target).await
         }
         #[cfg(feature = "redis-tls")]
         "tls_is_spoken_to_who_is_trusted" => tls::tls_is_spoken_to_who_is_trusted(target).await,
