@@ -11,6 +11,11 @@ mod load;
 mod memory;
 mod pending;
 mod protocol;
+mod codec;
+#[cfg(feature = "redis")]
+mod envelope;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub mod slot;
 mod source;
 mod stats;
@@ -23,6 +28,9 @@ pub use crate::cache::Cache;
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use builder::Builder;
 pub use error::WriteError;
+#[cfg(feature = "json")]
+pub use codec::Json;
+pub use codec::{Codec, Raw};
 pub use key::Key;
 pub use memory::{Memory, MemoryBuilder, Policy, Stats as MemoryStats};
 pub use protocol::{Gap, Protocol, UnknownProtocol};

@@ -1,0 +1,125 @@
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::atomic::AtomicU64,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use backends::Redis;
+
+use super::{RedisStore, script::Script};
+use crate::{Codec, Raw};
+
+/// How to build a [`RedisStore`].
+pub struct Builder<C = Raw> {
+    codec: C,
+    prefix: Vec<u8>,
+    announces: bool,
+    max_value: usize,
+    ack_timeout: Duration,
+    clock: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
+    is_clock_of_server: bool,
+}
+
+impl Builder<Raw> {
+    pub(super) fn new() -> Self {
+        Self {
+            codec: Raw,
+            prefix: b"cache".to_vec(),
+            announces: true,
+            max_value: 8 << 20,
+            ack_timeout: Duration::from_secs(1),
+            clock: None,
+            is_clock_of_server: false,
+        }
+    }
+}
+
+impl<C> Builder<C> {
+    /// Calls keys `prefix:key` instead of `cache:key`, and the channel `prefix:invalidated`. Caches that share servers
+    /// need prefixes of their own; braces in it put all keys of the cache into one slot of a cluster.
+    #[must_use]
+    pub fn prefix(self, prefix: impl AsRef<[u8]>) -> Self {
+        Self { prefix: prefix.as_ref().to_vec(), ..self }
+    }
+
+    /// Makes bytes of values by `codec` instead of [`Raw`].
+    #[must_use]
+    pub fn codec<D>(self, codec: D) -> Builder<D> {
+        let Self { codec: _, prefix, announces, max_value, ack_timeout, clock, is_clock_of_server } = self;
+        Builder { codec, prefix, announces, max_value, ack_timeout, clock, is_clock_of_server }
+    }
+
+    /// Refuses values of more bytes, as `Invalid`, instead of those of more than 8 MiB.
+    #[must_use]
+    pub fn max_value(self, bytes: usize) -> Self {
+        Self { max_value: bytes, ..self }
+    }
+
+    /// Publishes every invalidation, which is the default, or none: on a cluster, each of its nodes gets each message.
+    #[must_use]
+    pub fn announce(self, announces: bool) -> Self {
+        Self { announces, ..self }
+    }
+
+    /// Waits no longer for an acknowledgement of an invalidation, instead of 1 s.
+    #[must_use]
+    pub fn ack_timeout(self, timeout: Duration) -> Self {
+        Self { ack_timeout: timeout, ..self }
+    }
+
+    /// Takes the client's time, in milliseconds since 1970, from `now` instead of the system: see
+    /// [Clocks](super#clocks).
+    #[must_use]
+    pub fn clock(self, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { clock: Some(Box::new(now)), is_clock_of_server: false, ..self }
+    }
+
+    /// Takes the time of client and server, in milliseconds and never 0, from `now`: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn time(self, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { is_clock_of_server: true, ..self.clock(now) }
+    }
+
+    /// Keeps entries on `redis`.
+    #[must_use]
+    pub fn build<K, V>(self, redis: Redis) -> RedisStore<K, V, C>
+    where
+        C: Codec<V>,
+    {
+        RedisStore {
+            redis,
+            codec: self.codec,
+            channel: [&*self.prefix, b":invalidated"].concat().into(),
+            prefix: [&*self.prefix, b":"].concat().into(),
+            announces: self.announces,
+            max_value: self.max_value,
+            ack_timeout: self.ack_timeout,
+            clock: self.clock.unwrap_or_else(|| Box::new(system)),
+            is_clock_of_server: self.is_clock_of_server,
+            hashes: Script::ALL.map(Script::hash),
+            undecodable: AtomicU64::new(0),
+            of: PhantomData,
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "entries end at a time of the server, which a monotonic clock does not know"
+)]
+fn system() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl<C> fmt::Debug for Builder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("announces", &self.announces)
+            .field("max_value", &self.max_value)
+            .field("ack_timeout", &self.ack_timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,83 @@
+//! What faults of a server do to entries: servers are killed, frozen and flushed, and hold what others wrote.
+
+use std::process::ExitCode;
+
+use testkit::{Backend, RedisServer, Setup, Suite};
+
+#[cfg(feature = "redis")]
+mod acks;
+#[cfg(feature = "redis")]
+mod entries;
+#[cfg(feature = "redis")]
+mod faults;
+
+/// With servers of their own.
+const OWN: [&str; 7] = [
+    "a_flushed_script_is_not_noticed",
+    "a_fill_after_a_restart_that_forgot_is_refused",
+    "a_fill_after_a_restart_that_remembered_is_stored",
+    "a_server_without_memory_still_forgets_content",
+    "a_replica_acknowledges_an_invalidation",
+    "a_frozen_replica_acknowledges_nothing",
+    "an_acknowledgement_survives_a_flushed_script",
+];
+
+/// On the servers that are there.
+const SHARED: [&str; 7] = [
+    "what_cannot_be_decoded_is_a_miss",
+    "two_codecs_side_by_side",
+    "a_newer_format_is_left_alone_by_a_get",
+    "braces_in_keys_do_not_matter",
+    "a_value_is_no_larger_than_allowed",
+    "an_invalidation_is_published",
+    "after_close_everything_is_closed",
+];
+
+fn main() -> ExitCode {
+    let own = |backend| own().at(RedisServer::find(backend));
+    let own = Suite::new(OWN.to_vec(), |case| case)
+        .on(Backend::Redis, own(Backend::Redis))
+        .on(Backend::Valkey, own(Backend::Valkey));
+    let shared = Suite::new(SHARED.to_vec(), |case| case)
+        .on(Backend::Redis, shared())
+        .on(Backend::Valkey, shared())
+        .on(Backend::RedisCluster, shared());
+    own.and(shared).main()
+}
+
+#[cfg(feature = "redis")]
+fn own() -> Setup<&'static str> {
+    Setup::compiled(|case: &&str, program| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(async {
+            match *case {
+                "a_flushed_script_is_not_noticed" => faults::flushed(program).await,
+                "a_fill_after_a_restart_that_forgot_is_refused" => faults::restarted(program, false).await,
+                "a_fill_after_a_restart_that_remembered_is_stored" => faults::restarted(program, true).await,
+                "a_server_without_memory_still_forgets_content" => faults::full(program).await,
+                "a_replica_acknowledges_an_invalidation" => acks::acknowledged(program).await,
+                "a_frozen_replica_acknowledges_nothing" => acks::frozen(program).await,
+                "an_acknowledgement_survives_a_flushed_script" => acks::flushed(program).await,
+                unknown => Err(format!("no case {unknown}").into()),
+            }
+        })
+    })
+}
+
+#[cfg(feature = "redis")]
+fn shared() -> Setup<&'static str> {
+    Setup::compiled(|case: &&str, url| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        runtime.block_on(entries::run(case, url))
+    })
+}
+
+#[cfg(not(feature = "redis"))]
+fn own() -> Setup<&'static str> {
+    Setup::not_compiled("redis")
+}
+
+#[cfg(not(feature = "redis"))]
+fn shared() -> Setup<&'static str> {
+    Setup::not_compiled("redis")
+}
