@@ -16,6 +16,8 @@ mod codec;
 mod envelope;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "scylla")]
+pub mod scylla;
 pub mod slot;
 mod source;
 mod stats;
@@ -25,6 +27,8 @@ mod version;
 mod write;
 
 pub use crate::cache::Cache;
+#[cfg(feature = "scylla")]
+pub use crate::scylla::CqlSource;
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use builder::Builder;
 pub use error::WriteError;
