@@ -3,6 +3,11 @@
 mod builder;
 mod cache;
 mod chance;
+mod codec;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+#[cfg(feature = "redis")]
+mod envelope;
 mod error;
 mod flights;
 mod freshness;
@@ -11,9 +16,6 @@ mod load;
 mod memory;
 mod pending;
 mod protocol;
-mod codec;
-#[cfg(feature = "redis")]
-mod envelope;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "scylla")]
@@ -27,14 +29,16 @@ mod version;
 mod write;
 
 pub use crate::cache::Cache;
+#[cfg(feature = "redis")]
+pub use crate::redis::RedisStore;
 #[cfg(feature = "scylla")]
 pub use crate::scylla::CqlSource;
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use builder::Builder;
-pub use error::WriteError;
 #[cfg(feature = "json")]
 pub use codec::Json;
 pub use codec::{Codec, Raw};
+pub use error::WriteError;
 pub use key::Key;
 pub use memory::{Memory, MemoryBuilder, Policy, Stats as MemoryStats};
 pub use protocol::{Gap, Protocol, UnknownProtocol};

@@ -45,6 +45,7 @@ use crate::{
 
 mod announcement;
 mod builder;
+mod link;
 mod script;
 
 pub use announcement::decode_announcement;
@@ -163,18 +164,15 @@ impl<K, V, C> RedisStore<K, V, C> {
             }
             acknowledged => acknowledged?,
         };
-        Ok(Acks::new(acknowledged.replicas, false))
+        Ok(Acks::new(acknowledged.replicas, acknowledged.fsynced))
     }
 
     /// What an `ack` waits for.
-    fn wait(&self, ack: Ack) -> Result<Option<Wait>> {
+    fn wait(&self, ack: Ack) -> Option<Wait> {
         match ack {
-            Ack::None => Ok(None),
-            Ack::Replicas(replicas) => Ok(Some(Wait::for_replicas(replicas, self.ack_timeout))),
-            Ack::Fsync { .. } => {
-                let message = "no acknowledgement of what is on disk";
-                Err(Error::new(ErrorKind::Unsupported, self.redis.backend(), "invalidate", message))
-            }
+            Ack::None => None,
+            Ack::Replicas(replicas) => Some(Wait::for_replicas(replicas, self.ack_timeout)),
+            Ack::Fsync { local, replicas } => Some(Wait::fsync(local, replicas, self.ack_timeout)),
         }
     }
 
@@ -281,7 +279,7 @@ impl<K: Key, V, C: Codec<V>> RedisStore<K, V, C> {
 
 impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K, V, C> {
     fn capability(&self) -> Capability {
-        Capability::new(self.redis.backend()).shared().replicas()
+        Capability::new(self.redis.backend()).shared().replicas().fsync()
     }
 
     async fn get(&self, key: &K) -> Result<Option<Entry<V>>> {
@@ -345,13 +343,12 @@ impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K
     }
 
     async fn invalidate(&self, key: &K, floor: Floor, keep: Duration, ack: Ack) -> Result<Acks> {
-        let wait = self.wait(ack)?;
         let channel = if self.announces { &*self.channel } else { &[] };
         let arguments = |command: &mut Cmd| {
             command.arg(floor.version().get()).arg(at_least(keep)).arg(channel).arg(self.prefix.len());
         };
         let name = self.name(key);
-        match wait {
+        match self.wait(ack) {
             Some(wait) => self.run_durably(Script::Invalidate, &name, arguments, wait).await,
             None => self.run(Script::Invalidate, &name, arguments).await.map(|_| Acks::default()),
         }

@@ -1,4 +1,5 @@
 //! What a user of a cache relies on.
+#![expect(clippy::unwrap_used, reason = "a test panics when something is wrong")]
 
 mod engine;
 mod memory;

@@ -5,6 +5,9 @@
 local floor, ends = ARGV[2] + 0, now + ARGV[3]
 if floored then
   floor, ends = max(floor, version), max(ends, till)
+elseif there then
+  -- The write may be older than what was filled since: what is older than that stays refused.
+  floor = max(floor, version - 1)
 end
 if ends > now then
   local set = try('SET', key, bare(floor, ends, 0, NOBODY), 'PX', ends - now + outlive)
