@@ -10,7 +10,9 @@ use rate_limiter::{Algorithm, Limit, Memory, Quota, RateLimiter};
 
 mod args;
 mod backend;
+mod classes;
 mod floor;
+mod greedy;
 mod quota;
 mod remote;
 mod server;

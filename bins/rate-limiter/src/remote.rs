@@ -12,13 +12,15 @@ use std::{
 
 use anyhow::Context;
 use bench::{
-    Amount, BoxError, Class, ClassKind, Config, Fact, Invariant, Keys, Outcome, Report, Rng, RunFacts,
-    Workload,
+    Amount, BoxError, Class, Config, Fact, Invariant, Keys, Outcome, Report, Rng, RunFacts, Workload,
 };
 use clock::{Clock, PreciseClock, Time};
 use rate_limiter::{Ask, AskMany, Decision, DynStore, Limit, RedisStore, Result, lease::Leased};
 
-use crate::tally::{Tally, Told};
+use crate::{
+    classes::{BATCH, CLASSES, FAILED, class_of},
+    tally::{Tally, Told},
+};
 
 /// How a decision is come by.
 pub(crate) enum Way {
@@ -49,10 +51,6 @@ pub(crate) struct Shared {
     start: Time,
 }
 
-const ALLOWED: u8 = 0;
-const DENIED: u8 = 1;
-const FAILED: u8 = 2;
-const BATCH: u8 = 3;
 /// For replicas to acknowledge.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -128,12 +126,7 @@ impl Workload for Remote {
     type Output = Vec<Result<bool>>;
 
     fn classes(&self) -> &'static [Class] {
-        &[
-            Class { name: "allowed", kind: ClassKind::Success },
-            Class { name: "denied", kind: ClassKind::Rejected },
-            Class { name: "failed", kind: ClassKind::Error },
-            Class { name: "batch", kind: ClassKind::Success },
-        ]
+        CLASSES
     }
 
     async fn worker(&self, _id: usize) -> Result<(), BoxError> {
@@ -192,7 +185,7 @@ impl Workload for Remote {
             match decision {
                 Ok(allowed) => {
                     self.shared.tally.count(*key, allowed);
-                    outcome = if allowed { ALLOWED } else { DENIED };
+                    outcome = class_of(allowed);
                 }
                 Err(error) => {
                     self.shared.tally.fail();
@@ -213,6 +206,6 @@ impl Workload for Remote {
         let run = RunFacts { operations: run.operations * shared.batch as u64, ..*run };
         // A lot that another worker was just given, or one that has yet to flow in, is not there for a moment.
         let denied_early = matches!(shared.way, Way::Leased(_));
-        shared.tally.check(&shared.limit, elapsed, &run, Told { crowded_out: 0, denied_early })
+        shared.tally.check(&shared.limit, elapsed, &run, Told { denied_early, ..Told::default() })
     }
 }

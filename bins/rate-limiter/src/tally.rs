@@ -8,6 +8,8 @@ use std::{
 use bench::{Invariant, RunFacts};
 use rate_limiter::Limit;
 
+use crate::greedy;
+
 /// Sixteen bytes a key: what a machine can be expected to have for checking.
 pub(crate) const MOST_KEYS: u64 = 200_000_000;
 
@@ -24,6 +26,8 @@ pub(crate) struct Told {
     pub(crate) crowded_out: u64,
     /// A denial may come before the burst is used up, since others hold a part of it.
     pub(crate) denied_early: bool,
+    /// What the [watched key](greedy::KEY) must have been granted.
+    pub(crate) least: Option<u64>,
 }
 
 #[derive(Default)]
@@ -52,6 +56,12 @@ impl Tally {
         granted.map(|(key, (allowed, _))| format!("{key},{allowed}\n")).collect()
     }
 
+    /// What `key` was granted so far.
+    pub(crate) fn granted(&self, key: u64) -> u64 {
+        let counts = usize::try_from(key).ok().and_then(|key| self.keys.get(key));
+        counts.map_or(0, |counts| counts.allowed.load(Ordering::Relaxed))
+    }
+
     fn counts(&self) -> impl Iterator<Item = (u64, u64)> {
         self.keys
             .iter()
@@ -74,7 +84,7 @@ impl Tally {
         run: &RunFacts,
         told: Told,
     ) -> Vec<Invariant> {
-        let Told { crowded_out, denied_early } = told;
+        let Told { crowded_out, denied_early, least } = told;
         let most = limit.most_within(elapsed);
         let quotas: Vec<String> = limit.parts().map(|part| part.quota().to_string()).collect();
         let quotas = quotas.join(", ");
@@ -95,12 +105,20 @@ impl Tally {
         }];
         // What an interrupted operation took is missing in the count.
         if !run.interrupted {
-            let early = counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < burst).count();
             if !denied_early {
+                let early = counts.iter().filter(|(allowed, denied)| *denied > 0 && *allowed < burst).count();
                 invariants.push(Invariant {
                     name: "no key was denied before its burst was used".to_owned(),
                     held: early == 0,
                     detail: format!("{early} of {} keys denied below {burst}", counts.len()),
+                });
+            }
+            if let Some(least) = least {
+                let granted = self.granted(greedy::KEY);
+                invariants.push(Invariant {
+                    name: "the busiest key was granted what flowed in".to_owned(),
+                    held: granted >= least,
+                    detail: format!("{granted} granted, of at least {least}"),
                 });
             }
             invariants.push(Invariant {

@@ -2,30 +2,32 @@
 
 use std::sync::Arc;
 
-use bench::{BoxError, Class, ClassKind, Invariant, Keys, Outcome, Rng, RunFacts, Workload};
+use bench::{BoxError, Class, Invariant, Keys, Outcome, Rng, RunFacts, Workload};
 use clock::{Clock, Time};
 use rate_limiter::{Decision, Limit, Memory, RateLimiter, Result};
 
-use crate::tally::{Tally, Told};
+use crate::{
+    classes::{FAILED, SINGLE, class_of},
+    greedy::{self, Greedy, Watch},
+    tally::{Tally, Told},
+};
 
 /// Decisions on keys drawn from a distribution.
 pub(crate) struct Limiting<C> {
     limiter: Arc<RateLimiter<Memory<u64, Limit, C>>>,
     keys: Keys,
     tally: Tally,
+    greedy: Option<Greedy>,
     clock: C,
     start: Time,
 }
-
-const ALLOWED: u8 = 0;
-const DENIED: u8 = 1;
-const FAILED: u8 = 2;
 
 impl<C: Clock> Limiting<C> {
     pub(crate) fn new(limiter: RateLimiter<Memory<u64, Limit, C>>, keys: Keys, clock: C) -> Self {
         let start = clock.now();
         let tally = Tally::new(keys.count());
-        Self { limiter: Arc::new(limiter), keys, tally, clock, start }
+        let greedy = Greedy::new(limiter.limit());
+        Self { limiter: Arc::new(limiter), keys, tally, greedy, clock, start }
     }
 
     pub(crate) fn limiter(&self) -> Arc<RateLimiter<Memory<u64, Limit, C>>> {
@@ -34,36 +36,38 @@ impl<C: Clock> Limiting<C> {
 }
 
 impl<C: Clock> Workload for Limiting<C> {
-    type Worker = ();
+    type Worker = Watch;
     type Input = u64;
     type Output = Result<Decision>;
 
     fn classes(&self) -> &'static [Class] {
-        &[
-            Class { name: "allowed", kind: ClassKind::Success },
-            Class { name: "denied", kind: ClassKind::Rejected },
-            Class { name: "failed", kind: ClassKind::Error },
-        ]
+        SINGLE
     }
 
-    async fn worker(&self, _id: usize) -> Result<(), BoxError> {
-        Ok(())
+    async fn worker(&self, _id: usize) -> Result<Watch, BoxError> {
+        Ok(Watch::default())
     }
 
     fn input(&self, _index: u64, rng: &mut Rng) -> u64 {
         self.keys.choose(rng)
     }
 
-    async fn op(&self, (): &mut (), key: &u64) -> Result<Decision> {
+    async fn op(&self, watch: &mut Watch, key: &u64) -> Result<Decision> {
+        if *key == greedy::KEY {
+            watch.ask(|| self.clock.now(), || self.tally.granted(*key));
+        }
         self.limiter.try_acquire(key, 1)
     }
 
-    fn settle(&self, (): &mut (), key: u64, decision: Result<Decision>) -> Outcome {
+    fn settle(&self, watch: &mut Watch, key: u64, decision: Result<Decision>) -> Outcome {
         match decision {
             Ok(decision) => {
                 let allowed = decision.is_allowed();
+                if let Some(greedy) = self.greedy.as_ref().filter(|_| key == greedy::KEY) {
+                    watch.answer(greedy, allowed, || self.clock.now());
+                }
                 self.tally.count(key, allowed);
-                Outcome::Class(if allowed { ALLOWED } else { DENIED })
+                Outcome::Class(class_of(allowed))
             }
             Err(error) => Outcome::Error(FAILED, error.to_string().into()),
         }
@@ -72,7 +76,48 @@ impl<C: Clock> Workload for Limiting<C> {
     fn verify(&self, run: &RunFacts) -> Vec<Invariant> {
         let elapsed = self.clock.now().since(self.start);
         let crowded_out = self.limiter.store().stats().crowded_out;
-        let told = Told { crowded_out, ..Told::default() };
+        let least = self.greedy.as_ref().map(Greedy::least);
+        let told = Told { crowded_out, least, ..Told::default() };
         self.tally.check(self.limiter.limit(), elapsed, run, told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bench::KeyDistribution;
+    use clock::ManualClock;
+
+    use super::*;
+
+    /// Which invariants break when one key is asked for all the time, on a limiter that has `limiters` clock.
+    fn broken(limiters: &ManualClock, clock: &ManualClock, algorithm: &str) -> Vec<String> {
+        let limit = Limit::new(algorithm.parse().unwrap(), "10/s burst 5".parse().unwrap()).unwrap();
+        let store = Memory::builder().clock(limiters.clone()).build().unwrap();
+        let keys = Keys::new(1, KeyDistribution::Uniform).unwrap();
+        let workload = Limiting::new(RateLimiter::new(store, limit), keys, clock.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut watch = Watch::default();
+        let operations = 10_000;
+        for _ in 0..operations {
+            clock.advance(Duration::from_millis(1));
+            let decision = runtime.block_on(workload.op(&mut watch, &0));
+            workload.settle(&mut watch, 0, decision);
+        }
+        let run = RunFacts { operations, elapsed: Duration::from_secs(10), interrupted: false };
+        let broken = workload.verify(&run).into_iter().filter(|invariant| !invariant.held);
+        broken.map(|invariant| invariant.name).collect()
+    }
+
+    #[test]
+    fn a_limiter_that_never_refills_is_found() {
+        for algorithm in ["token-bucket", "leaky-bucket-queue"] {
+            let clock = ManualClock::new();
+            assert_eq!(broken(&clock, &clock, algorithm), [""; 0]);
+            let stopped = ManualClock::new();
+            let expected = ["the busiest key was granted what flowed in"];
+            assert_eq!(broken(&stopped, &clock, algorithm), expected);
+        }
     }
 }

@@ -121,7 +121,7 @@ fn a_run_reports_and_checks_every_admission() {
     assert_eq!(report["summary"]["operations"], 200_000);
     let names: Vec<&str> =
         report["invariants"].as_array().unwrap().iter().map(|i| i["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 4, "{names:?}");
+    assert_eq!(names.len(), 5, "{names:?}");
     let allowed = report["classes"][0]["count"].as_u64().unwrap();
     let denied = report["classes"][1]["count"].as_u64().unwrap();
     assert_eq!(allowed + denied, 200_000);

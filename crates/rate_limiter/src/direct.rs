@@ -6,7 +6,8 @@ use clock::{Clock, PreciseClock};
 use crate::{
     Decision, Limit, LimitState, Rule,
     bucket::{Bid, WordBucket},
-    memory::no_cost,
+    memory,
+    store::no_cost,
     sync::{AtomicU64, Mutex, Ordering},
 };
 
@@ -69,7 +70,11 @@ impl<C: Clock> Direct<C> {
     /// `Invalid` when `cost` is zero.
     #[inline]
     pub fn try_acquire(&self, cost: u32) -> Result<Decision> {
-        if cost == 0 { Err(no_cost()) } else { Ok(self.decide(self.clock.now().as_micros(), cost)) }
+        if cost == 0 {
+            Err(no_cost(memory::BACKEND))
+        } else {
+            Ok(self.decide(self.clock.now().as_micros(), cost))
+        }
     }
 
     /// The limit.

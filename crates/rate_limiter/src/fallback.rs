@@ -14,7 +14,7 @@ use backends::{Error, ErrorKind, Result};
 use clock::{Clock, PreciseClock};
 use parking_lot::Mutex;
 
-use crate::{Answer, Ask, Capability, Decision, Limit, Memory, Quota, QuotaError, Store};
+use crate::{Answer, Ask, Capability, Decision, Limit, Memory, Quota, QuotaError, Store, rule::span};
 
 const BACKEND: &str = "fallback";
 /// Between two attempts to reach a store that is down, first and at most.
@@ -126,7 +126,7 @@ impl<C: Clock + Clone> FallbackBuilder<C> {
             clock: self.clock,
             shares: Mutex::default(),
             next_attempt: AtomicU64::new(0),
-            pause: AtomicU64::new(micros(FIRST_PAUSE)),
+            pause: AtomicU64::new(span(FIRST_PAUSE.as_micros())),
             last_down: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             decided_here: AtomicU64::new(0),
@@ -165,7 +165,7 @@ impl<S: Store, C: Clock> Fallback<S, C> {
     fn judge(&self, limit: &Limit) -> Result<Judge> {
         let (now, next) = (self.now(), self.next_attempt.load(Ordering::Relaxed));
         if next != 0 {
-            let pause = self.pause.load(Ordering::Relaxed) + micros(self.deadline);
+            let pause = self.pause.load(Ordering::Relaxed) + span(self.deadline.as_micros());
             let is_chosen = now >= next
                 && self
                     .next_attempt
@@ -187,7 +187,7 @@ impl<S: Store, C: Clock> Fallback<S, C> {
         match tokio::time::timeout(self.deadline, self.store.ask(key, limit, ask)).await {
             Ok(Ok(answer)) => {
                 self.next_attempt.store(0, Ordering::Relaxed);
-                self.pause.store(micros(FIRST_PAUSE), Ordering::Relaxed);
+                self.pause.store(span(FIRST_PAUSE.as_micros()), Ordering::Relaxed);
                 Some(Ok(answer))
             }
             Ok(Err(error)) if !is_down(&error) => Some(Err(error)),
@@ -199,7 +199,7 @@ impl<S: Store, C: Clock> Fallback<S, C> {
                 let (now, pause) = (self.now(), self.pause.load(Ordering::Relaxed));
                 self.last_down.fetch_max(now, Ordering::Relaxed);
                 self.next_attempt.store(now + pause, Ordering::Relaxed);
-                self.pause.store((2 * pause).min(micros(LONGEST_PAUSE)), Ordering::Relaxed);
+                self.pause.store((2 * pause).min(span(LONGEST_PAUSE.as_micros())), Ordering::Relaxed);
                 None
             }
         }
@@ -207,10 +207,9 @@ impl<S: Store, C: Clock> Fallback<S, C> {
 
     fn decide_here(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
         let now = self.now();
-        self.decided_here.fetch_add(1, Ordering::Relaxed);
+        self.count_here();
         self.last_down.fetch_max(now, Ordering::Relaxed);
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
-        let taken = if matches!(ask, Ask::Peek(_)) { 0 } else { cost };
+        let taken = if matches!(ask, Ask::Peek(_)) { 0 } else { ask.cost() };
         match self.on_error {
             OnStoreError::Allow => {
                 Ok(Answer { decision: Decision::allowed(0, Duration::ZERO), taken, at: now })
@@ -221,6 +220,21 @@ impl<S: Store, C: Clock> Fallback<S, C> {
                 Ok(Answer { decision, taken: 0, at: now })
             }
             OnStoreError::Local { fraction } => self.local.try_ask(key, &self.share(limit, fraction)?, ask),
+        }
+    }
+
+    fn count_here(&self) {
+        self.decided_here.fetch_add(1, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        {
+            use backends::telemetry::{BACKEND, OP};
+            let policy = match self.on_error {
+                OnStoreError::Allow => "allow",
+                OnStoreError::Deny => "deny",
+                OnStoreError::Local { .. } => "local",
+            };
+            let labels = [(BACKEND, self.store.capability().backend), (OP, "acquire"), ("policy", policy)];
+            metrics::counter!("patterns.rate_limiter.decided_here", &labels).increment(1);
         }
     }
 
@@ -277,7 +291,7 @@ impl<S: Store, C: Clock> Store for Fallback<S, C> {
                 };
                 let there = self.ask_store(key, limit, ask).await;
                 let Some(there) = there else {
-                    self.decided_here.fetch_add(1, Ordering::Relaxed);
+                    self.count_here();
                     return Ok(here);
                 };
                 let taken = there.as_ref().map_or(0, |answer| answer.taken);
@@ -323,11 +337,7 @@ fn time_to_forget(limit: &Limit) -> u64 {
         let period = quota.period().as_micros();
         (period * u128::from(quota.burst()) / u128::from(quota.tokens())).max(2 * period)
     };
-    u64::try_from(limit.parts().map(of_part).max().unwrap_or(0)).unwrap_or(u64::MAX >> 1)
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX >> 1)
+    span(limit.parts().map(of_part).max().unwrap_or(0))
 }
 
 impl<S: fmt::Debug, C> fmt::Debug for Fallback<S, C> {

@@ -56,8 +56,12 @@ impl FixedWindow {
         }
         WindowState { end, taken: 0 }
     }
+}
 
-    fn decide(&self, state: &mut WindowState, now: u64, cost: u32) -> Decision {
+impl Rule for FixedWindow {
+    type State = WindowState;
+
+    fn take(&self, state: &mut WindowState, now: u64, cost: u32) -> Decision {
         let (now, cost) = (now.min(LATEST), u64::from(cost));
         if cost > self.tokens {
             return Decision::NeverFits { burst: self.tokens };
@@ -72,18 +76,6 @@ impl FixedWindow {
         }
         *state = WindowState { taken: current.taken + cost, ..current };
         Decision::allowed(self.tokens - state.taken, until_end)
-    }
-}
-
-impl Rule for FixedWindow {
-    type State = WindowState;
-
-    fn take(&self, state: &mut WindowState, now: u64, cost: u32) -> Decision {
-        self.decide(state, now, cost)
-    }
-
-    fn peek(&self, state: &WindowState, now: u64, cost: u32) -> Decision {
-        self.decide(&mut state.clone(), now, cost)
     }
 
     fn available(&self, state: &WindowState, now: u64) -> u64 {

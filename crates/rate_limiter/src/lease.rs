@@ -16,7 +16,7 @@ use self::{
     held::{Found, Held, Lots, PATIENCE},
     trip::Trip,
 };
-use crate::{Answer, Ask, Capability, Decision, Limit, Store};
+use crate::{Answer, Ask, Capability, Decision, Limit, Store, store::no_cost};
 
 mod held;
 mod trip;
@@ -193,16 +193,14 @@ impl<S: PermitSource, C: Clock> Leased<S, C> {
     }
 
     fn look(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Found> {
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
-        if cost == 0 {
-            let message = "a request of cost 0; ask for at least 1";
-            return Err(Error::new(ErrorKind::Invalid, BACKEND, "acquire", message));
+        if ask.cost() == 0 {
+            return Err(no_cost(BACKEND));
         }
         let shared = &self.shared;
         let now = shared.clock.now().as_micros();
         let (found, trip) = shared.lots.look(key, now, ask)?;
         if let Some(notice) = trip {
-            Trip::start(shared, key, limit, cost, notice);
+            Trip::start(shared, key, limit, ask.cost(), notice);
         }
         Ok(found)
     }
@@ -214,16 +212,15 @@ impl<S: Store, C: Clock> Store for Leased<S, C> {
     }
 
     async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
+        // A lot is at least one permit.
+        let is_too_large = matches!(ask, Ask::Take(cost @ 2..) if cost > self.shared.largest_lot(limit));
         // What a trip brought may be taken by others before this request sees it.
-        for _ in 0..PATIENCE {
-            if matches!(ask, Ask::Take(_)) && cost > self.shared.largest_lot(limit) {
-                break;
-            }
+        let patience = if is_too_large { 0 } else { PATIENCE };
+        for _ in 0..patience {
             match self.look(key, limit, ask)? {
                 Found::Here(answer) => return Ok(answer),
                 Found::Nothing => break,
-                Found::Trip(notice) => notice.await?,
+                Found::Trip(wait) => wait.over().await?,
             }
         }
         let answer = self.shared.source.ask(key, limit, ask).await?;

@@ -5,6 +5,7 @@ use crate::{
     bucket::WordBucket,
     fixed_window::{FixedWindow, WindowState},
     leaky_bucket::LeakyBucketQueue,
+    rule::{outcome, take_unpacked},
     sliding_window_counter::{CounterState, SlidingWindowCounter},
     sliding_window_log::{LogState, SlidingWindowLog},
     token_bucket::TokenBucket,
@@ -127,11 +128,10 @@ impl Limit {
         }
     }
 
+    /// Out of line, so that the quick path stays small.
     #[inline(never)]
     fn unpack_and_take(&self, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
-        let mut state = LimitState::unpack(word);
-        let decision = self.take(&mut state, now, cost);
-        Some((state.pack()?, decision))
+        take_unpacked(self, word, now, cost)
     }
 
     /// The quotas and algorithms that it consists of.
@@ -281,11 +281,10 @@ impl Rule for Limit {
 
     #[inline(always)]
     fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
-        if let Parts::One(Part { rule: AnyRule::Bucket(_, rule), .. }) = &self.0 {
-            return rule.allow_packed(word, now);
+        match &self.0 {
+            Parts::One(Part { rule: AnyRule::Bucket(_, rule), .. }) => rule.allow_packed(word, now),
+            _ => outcome(self.unpack_and_take(word, now, 1)),
         }
-        let (word, decision) = self.unpack_and_take(word, now, 1)?;
-        Some((word, decision.is_allowed()))
     }
 
     fn peek(&self, state: &LimitState, now: u64, cost: u32) -> Decision {

@@ -18,6 +18,7 @@ use self::{
 };
 use crate::{
     Answer, Ask, AskMany, Capability, Decision, Limit, Rule, Store,
+    store::{closed, no_cost},
     sync::{AtomicU64, Mutex, Ordering},
 };
 
@@ -238,8 +239,7 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         K: Borrow<Q>,
         Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
-        self.check(cost)?;
+        self.check(ask.cost())?;
         let at = self.clock.now().as_micros();
         let answer = |decision: Decision, cost| {
             let taken = if decision.is_allowed() { cost } else { 0 };
@@ -346,7 +346,7 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     #[inline]
     fn check(&self, cost: u32) -> Result<()> {
         if cost == 0 {
-            return Err(no_cost());
+            return Err(no_cost(BACKEND));
         }
         self.check_open("acquire")
     }
@@ -359,18 +359,8 @@ impl<K, R: Rule, C> Memory<K, R, C> {
 
     #[inline]
     fn check_open(&self, op: &'static str) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) { Err(closed(op)) } else { Ok(()) }
+        if self.closed.load(Ordering::Relaxed) { Err(closed(BACKEND, op)) } else { Ok(()) }
     }
-}
-
-#[cold]
-pub(crate) fn no_cost() -> Error {
-    Error::new(ErrorKind::Invalid, BACKEND, "acquire", "a request of cost 0; ask for at least 1")
-}
-
-#[cold]
-pub(crate) fn closed(op: &'static str) -> Error {
-    Error::new(ErrorKind::Closed, BACKEND, op, "the store was closed")
 }
 
 impl<C: Clock> Store for Memory<Vec<u8>, Limit, C> {

@@ -6,6 +6,12 @@ use crate::Decision;
 /// nanoseconds can say.
 pub(crate) const LATEST: u64 = (1 << 55) - 1;
 
+/// A time span in microseconds, short enough to be added to any time of a clock.
+#[cfg(any(feature = "lease", feature = "fallback"))]
+pub(crate) fn span(micros: u128) -> u64 {
+    micros.min(u128::from(u64::MAX >> 1)) as u64
+}
+
 /// A rule that decides: a pure function of the state of a key, the time and the cost.
 ///
 /// Times are whole microseconds on the clock of the store, up to 2^55; costs are tokens and at least 1. Rules neither
@@ -21,16 +27,13 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// the decision.
     #[inline(always)]
     fn take_packed(&self, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
-        let mut state = Self::State::unpack(word);
-        let decision = self.take(&mut state, now, cost);
-        Some((state.pack()?, decision))
+        take_unpacked(self, word, now, cost)
     }
 
     /// [`take_packed`](Rule::take_packed) of one token, where only the outcome is of interest.
     #[inline(always)]
     fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
-        let (word, decision) = self.take_packed(word, now, 1)?;
-        Some((word, decision.is_allowed()))
+        outcome(self.take_packed(word, now, 1))
     }
 
     /// What [`take`](Rule::take) would answer.
@@ -48,6 +51,29 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// Makes a state from before the clock was set back, which would not be fresh for as long as it was
     /// set back, one of `now`.
     fn mend(&self, state: &mut Self::State, now: u64);
+}
+
+/// [`Rule::take_packed`] by way of the state.
+#[inline(always)]
+pub(crate) fn take_unpacked<R: Rule>(rule: &R, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
+    let mut state = R::State::unpack(word);
+    let decision = rule.take(&mut state, now, cost);
+    Some((state.pack()?, decision))
+}
+
+/// [`Rule::allow_packed`], from what [`Rule::take_packed`] gave.
+#[inline(always)]
+pub(crate) fn outcome(taken: Option<(u64, Decision)>) -> Option<(u64, bool)> {
+    let (word, decision) = taken?;
+    Some((word, decision.is_allowed()))
+}
+
+/// Takes as many tokens as there are, at most `most`: the decision, and for how many it was asked.
+pub(crate) fn take_up_to<R: Rule>(rule: &R, state: &mut R::State, now: u64, most: u32) -> (Decision, u32) {
+    // At least one token is asked for, so that there is a time to come back.
+    let there = u32::try_from(rule.available(state, now)).unwrap_or(u32::MAX);
+    let cost = there.clamp(1, most);
+    (rule.take(state, now, cost), cost)
 }
 
 /// What a rule remembers of a key.

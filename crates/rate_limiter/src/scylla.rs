@@ -1,8 +1,8 @@
 //! Limits in ScyllaDB, or Cassandra, by lightweight transactions. Feature `scylla`.
 //!
 //! A decision reads the state of a key and writes the next one if the state is still the same: two or more rounds of
-//! Paxos, hundreds to a few thousand a second. Take permits in lots, by [`lease`](crate::lease), and the decision is one
-//! of memory.
+//! Paxos, hundreds to a few thousand a second. Take permits in lots, by [`lease`](crate::lease), and the decision is
+//! one of memory.
 //!
 //! The time is that of the coordinator, in milliseconds, and for one key never goes back. Where the clocks of the nodes
 //! differ by d, at most what flows in within d is granted too early, once.
@@ -16,7 +16,10 @@ use ::scylla::{
 };
 use backends::{Cql, Error, ErrorKind, Result, scylla_1::cql_error};
 
-use crate::{Answer, Ask, Capability, Limit, LimitState, Rule, State, Store, encoding};
+use crate::{
+    Answer, Ask, Capability, Limit, LimitState, Rule, State, Store, encoding, rule::take_up_to,
+    store::no_cost,
+};
 
 const BACKEND: &str = "scylla";
 /// So often is a decision made anew because another one came first.
@@ -174,18 +177,12 @@ impl Store for CqlStore {
     }
 
     async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
-        let (Ask::Take(cost) | Ask::TakeUpTo(cost) | Ask::Peek(cost)) = ask;
-        check(key, cost)?;
+        check(key, ask.cost())?;
         self.change(key, limit, |state, at| {
             let (decision, cost) = match ask {
                 Ask::Peek(cost) => (limit.peek(state, at, cost), 0),
                 Ask::Take(cost) => (limit.take(state, at, cost), cost),
-                Ask::TakeUpTo(most) => {
-                    // At least one token is asked for, so that there is a time to come back.
-                    let there = u32::try_from(limit.available(state, at)).unwrap_or(u32::MAX);
-                    let cost = there.clamp(1, most);
-                    (limit.take(state, at, cost), cost)
-                }
+                Ask::TakeUpTo(most) => take_up_to(limit, state, at, most),
             };
             Answer { decision, taken: if decision.is_allowed() { cost } else { 0 }, at }
         })
@@ -210,7 +207,7 @@ impl Store for CqlStore {
 fn check(key: &[u8], cost: u32) -> Result<()> {
     let invalid = |message| Err(Error::new(ErrorKind::Invalid, BACKEND, "acquire", message));
     match (key.len(), cost) {
-        (_, 0) => invalid("a request of cost 0; ask for at least 1"),
+        (_, 0) => Err(no_cost(BACKEND)),
         (0, _) => invalid("a key of no bytes, which no table has"),
         (65_536.., _) => invalid("a key of more than 65,535 bytes, which no table has"),
         _ => Ok(()),

@@ -99,25 +99,6 @@ impl SlidingWindowCounter {
         u64::from(current.taken).saturating_mul(self.period).saturating_add(before)
     }
 
-    fn decide(&self, state: &mut CounterState, now: u64, cost: u32) -> Decision {
-        let (now, wanted) = (now.min(LATEST), u64::from(cost));
-        if wanted > self.tokens {
-            return Decision::NeverFits { burst: self.tokens };
-        }
-        let current = self.current(*state, now);
-        let weighted = self.weighted(current, now);
-        if weighted.saturating_add(wanted * self.period) > self.tokens * self.period {
-            if current.end < state.end {
-                *state = current;
-            }
-            return Decision::Denied { retry_after: self.until_fits(current, now, wanted) };
-        }
-        *state = CounterState { taken: current.taken + cost, ..current };
-        let remaining = (self.tokens * self.period - weighted) / self.period - wanted;
-        let reset_after = Duration::from_micros(current.end + self.period_micros() - now);
-        Decision::allowed(remaining, reset_after)
-    }
-
     /// Until `cost` fits: the earlier window leaves the trailing one tick by tick, then the later.
     fn until_fits(&self, current: CounterState, now: u64, cost: u64) -> Duration {
         // The most ticks of a window of `taken` tokens that may still be covered.
@@ -139,11 +120,22 @@ impl Rule for SlidingWindowCounter {
     type State = CounterState;
 
     fn take(&self, state: &mut CounterState, now: u64, cost: u32) -> Decision {
-        self.decide(state, now, cost)
-    }
-
-    fn peek(&self, state: &CounterState, now: u64, cost: u32) -> Decision {
-        self.decide(&mut state.clone(), now, cost)
+        let (now, wanted) = (now.min(LATEST), u64::from(cost));
+        if wanted > self.tokens {
+            return Decision::NeverFits { burst: self.tokens };
+        }
+        let current = self.current(*state, now);
+        let weighted = self.weighted(current, now);
+        if weighted.saturating_add(wanted * self.period) > self.tokens * self.period {
+            if current.end < state.end {
+                *state = current;
+            }
+            return Decision::Denied { retry_after: self.until_fits(current, now, wanted) };
+        }
+        *state = CounterState { taken: current.taken + cost, ..current };
+        let remaining = (self.tokens * self.period - weighted) / self.period - wanted;
+        let reset_after = Duration::from_micros(current.end + self.period_micros() - now);
+        Decision::allowed(remaining, reset_after)
     }
 
     fn available(&self, state: &CounterState, now: u64) -> u64 {

@@ -1,6 +1,6 @@
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
-use backends::Result;
+use backends::{Error, ErrorKind, Result};
 
 use crate::{Decision, Limit};
 
@@ -91,6 +91,14 @@ pub enum Ask {
     TakeUpTo(u32),
     /// Say what `Take` would answer, and take nothing.
     Peek(u32),
+}
+
+impl Ask {
+    /// The tokens that it names.
+    pub(crate) const fn cost(self) -> u32 {
+        let (Self::Take(cost) | Self::TakeUpTo(cost) | Self::Peek(cost)) = self;
+        cost
+    }
 }
 
 /// What came of it.
@@ -219,6 +227,18 @@ impl<S: Store> DynStore for S {
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(Store::close(self))
     }
+}
+
+/// What a backend answers after it was closed.
+#[cold]
+pub(crate) fn closed(backend: &'static str, op: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, backend, op, "the store was closed")
+}
+
+/// What a backend answers to a request of cost 0.
+#[cold]
+pub(crate) fn no_cost(backend: &'static str) -> Error {
+    Error::new(ErrorKind::Invalid, backend, "acquire", "a request of cost 0; ask for at least 1")
 }
 
 impl Store for Arc<dyn DynStore> {

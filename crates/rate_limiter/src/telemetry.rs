@@ -1,7 +1,9 @@
 //! What the asynchronous path tells `metrics` and `tracing`, behind features of these names.
 //!
 //! The counter `patterns.rate_limiter.decisions` and the span `patterns.rate_limiter.acquire` carry the
-//! labels of [`backends::telemetry`]. Without the features this compiles to nothing.
+//! labels of [`backends::telemetry`]. A fallback counts `patterns.rate_limiter.store_errors`, and
+//! `patterns.rate_limiter.decided_here` with its policy as another label. Without the features this compiles to
+//! nothing.
 
 use backends::Result;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::{
     Decision, Quota, QuotaError, Rule,
     bucket::{Bucket, BucketState},
+    rule::outcome,
 };
 
 /// A [`Quota`] enforced by a token bucket.
@@ -68,13 +69,7 @@ impl Rule for TokenBucket {
 
     #[inline(always)]
     fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
-        match self.0.allow_simply(word, now) {
-            Some(simply) => Some(simply),
-            None => {
-                let (word, decision) = self.take_packed(word, now, 1)?;
-                Some((word, decision.is_allowed()))
-            }
-        }
+        self.0.allow_simply(word, now).or_else(|| outcome(self.take_packed(word, now, 1)))
     }
 
     fn available(&self, state: &BucketState, now: u64) -> u64 {

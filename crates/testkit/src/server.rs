@@ -13,10 +13,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Scratch, wait::poll};
 
+mod cluster;
 pub(crate) mod port;
 mod redis;
+mod reply;
 
-pub use self::redis::{RedisBuilder, RedisServer};
+pub use self::cluster::{RedisCluster, RedisClusterBuilder};
+pub use self::redis::{RedisBuilder, RedisServer, Role};
+pub use self::reply::Reply;
 
 use port::Port;
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::{Backend, Direction, Failed, FaultProxy, RedisServer, Setup, Suite, eventually};
+use testkit::{Backend, Direction, Failed, FaultProxy, RedisCluster, RedisServer, Setup, Suite, eventually};
 
 /// Set in a child that starts a server and waits to be killed: the program.
 const VICTIM: &str = "TESTKIT_VICTIM";
@@ -74,6 +74,49 @@ const CASES: &[Case] = &[
         ask(master.addr(), "SET k v", "+OK")?;
         eventually(LONG, "the replica has the key", || ask(replica.addr(), "GET k", "$1").is_ok());
         ask(replica.addr(), "SET k w", "-READONLY You can't write against a read only replica.")
+    }),
+    Case("dropped_replicas_have_what_was_written_before_and_no_more", |program| {
+        let master = RedisServer::builder(program).start()?;
+        let replica = RedisServer::builder(program).replica_of(master.addr()).start()?;
+        eventually(LONG, "the replica is linked", || replica.role().is_ok_and(|role| role.is_linked));
+        master.ask(&["SET", "before", "v"])?;
+        eventually(LONG, "it has the key", || {
+            replica.ask(&["GET", "before"]).is_ok_and(|got| got.text() == "v")
+        });
+        master.drop_replicas()?;
+        master.ask(&["SET", "after", "v"])?;
+        // Tried again and again, and refused.
+        let refused = || master.ask(&["ACL", "LOG"]).is_ok_and(|log| log.items().len() >= 2);
+        eventually(LONG, "the replica is refused", refused);
+        assert!(!replica.role()?.is_linked);
+        assert_eq!(replica.ask(&["EXISTS", "before", "after"])?.integer(), Some(1));
+        Ok(())
+    }),
+    Case("a_cluster_moves_slots_and_replaces_a_master", |program| {
+        let cluster = RedisCluster::builder(program).replicas(1);
+        let mut cluster = cluster.arg("--appendonly").arg("no").start()?;
+        let slot = cluster.slot("k")?;
+        let (from, to) = (cluster.first_master(slot), (cluster.first_master(slot) + 1) % 3);
+        for n in 0..10 {
+            cluster.node(from).ask(&["SET", &format!("{{k}}{n}"), "v"])?;
+        }
+        cluster.move_slot(slot, from, to)?;
+        assert_eq!(cluster.node(to).ask(&["GET", "{k}9"])?.text(), "v");
+        let moved = cluster.node(from).ask(&["GET", "{k}9"]).map_err(|error| error.to_string());
+        assert!(moved.is_err_and(|error| error.starts_with("MOVED")) && cluster.errors("MOVED")? == 1);
+        let role = cluster.node(to).role()?;
+        let replica = cluster.replica_of(to);
+        eventually(LONG, "the replica has it all", || {
+            cluster.node(replica).role().is_ok_and(|role_of| role_of.offset >= role.offset)
+        });
+        assert!(role.is_master && role.offset > 0 && !cluster.node(replica).role()?.is_master);
+        cluster.set_node_timeout(Duration::from_secs(1))?;
+        cluster.node_mut(to).kill()?;
+        eventually(LONG, "the replica is promoted", || {
+            cluster.node(replica).role().is_ok_and(|role| role.is_master)
+        });
+        assert_eq!(cluster.node(replica).ask(&["GET", "{k}9"])?.text(), "v");
+        Ok(())
     }),
     Case("a_server_leaves_nothing_behind", |program| {
         let redis = RedisServer::builder(program).start()?;

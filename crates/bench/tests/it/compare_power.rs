@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use bench::significance::{Criterion, Difference, Finding, Reason, Samples, difference};
+use testkit::SplitMix64;
 
 /// Of 10,000 pairs drawn from the same recording, at most 1 % may be called different.
 const PAIRS: usize = 10_000;
@@ -105,7 +106,7 @@ impl Source {
         let starts = (value.len() - self.block + 1) as u64;
         let mut run = Samples::default();
         while run.value.len() < self.samples {
-            let start = (self.random.next() % starts) as usize;
+            let start = (self.random.bits() % starts) as usize;
             let end = start + self.block.min(self.samples - run.value.len());
             run.value.extend_from_slice(&value[start..end]);
             run.weight.extend_from_slice(&weight[start..end]);
@@ -175,21 +176,9 @@ fn recorded(name: &str, measure: Measure) -> Samples {
     series
 }
 
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// About normal, with mean 0 and deviation 1.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| self.next() as f64 / u64::MAX as f64).sum::<f64>() - 6.0
-    }
+/// About normal, with mean 0 and deviation 1.
+fn normal(random: &mut SplitMix64) -> f64 {
+    (0..12).map(|_| random.bits() as f64 / u64::MAX as f64).sum::<f64>() - 6.0
 }
 
 fn compare(a: &[f64], b: &[f64]) -> Difference {
@@ -199,7 +188,7 @@ fn compare(a: &[f64], b: &[f64]) -> Difference {
 
 fn noisy(level: f64, deviation: f64, count: usize, seed: u64) -> Vec<f64> {
     let mut random = SplitMix64(seed);
-    (0..count).map(|_| level * (1.0 + deviation * random.normal()).max(0.0)).collect()
+    (0..count).map(|_| level * (1.0 + deviation * normal(&mut random)).max(0.0)).collect()
 }
 
 #[test]
@@ -263,7 +252,7 @@ fn correlation_widens_the_interval() {
         let mut random = SplitMix64(seed);
         let mut level = 0.0;
         let step = |_| {
-            level = 0.99 * level + random.normal();
+            level = 0.99 * level + normal(&mut random);
             100.0 + level
         };
         (0..2000).map(step).collect::<Vec<f64>>()
@@ -333,7 +322,7 @@ fn no_input_makes_it_panic_or_answer_with_nan() {
     let mut random = SplitMix64(3);
     for _ in 0..20_000 {
         let mut pick = |count: u64, of: u64| -> Vec<f64> {
-            (0..count).map(|_| odd[(random.next() % of) as usize]).collect()
+            (0..count).map(|_| odd[(random.bits() % of) as usize]).collect()
         };
         // Mostly valid values, so that not all end at the first check.
         let series = [9, 33].map(|count| Samples { value: pick(count, 7), weight: pick(count, 8) });

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bench::hgrm::write_hgrm;
 use hdrhistogram::Histogram;
+use testkit::SplitMix64;
 
 #[test]
 fn text_equals_that_of_the_java_class() {
@@ -92,11 +93,11 @@ fn record(histogram: &mut Histogram<u64>, operation: &str) {
         ("at", &[value, count]) => histogram.saturating_record_n(value, count),
         ("uniform", &[seed, count, bound]) => {
             let mut random = SplitMix64(seed);
-            (0..count).for_each(|_| histogram.saturating_record(random.next() % bound));
+            (0..count).for_each(|_| histogram.saturating_record(random.bits() % bound));
         }
         ("lognormal", &[seed, count]) => {
             let mut random = SplitMix64(seed);
-            (0..count).for_each(|_| histogram.saturating_record(lognormal(random.next())));
+            (0..count).for_each(|_| histogram.saturating_record(lognormal(random.bits())));
         }
         ("edges", &[highest]) => (0..62)
             .flat_map(|k| (1_u64 << k) - 1..=(1 << k) + 1)
@@ -110,18 +111,6 @@ fn record(histogram: &mut Histogram<u64>, operation: &str) {
 fn lognormal(random: u64) -> u64 {
     let octave = (random & 0xffff_ffff).count_ones();
     (1 << octave) + (random >> 32) % (1 << octave)
-}
-
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }
 
 fn number(word: &str) -> u64 {

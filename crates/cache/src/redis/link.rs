@@ -1,6 +1,6 @@
 //! What other processes invalidate, as the server publishes it.
 
-use backends::{Error, ErrorKind, Result, redis_1::{Subscription, SubscriptionEvent}};
+use backends::{Error, ErrorKind, Result, Subscription, SubscriptionEvent};
 
 use super::{RedisStore, announcement::decode_announcement};
 use crate::{Announce, Announcement, Announcements, BoxFuture, Codec, Key};

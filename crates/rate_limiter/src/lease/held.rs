@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{BACKEND, LeaseStats};
-use crate::{Answer, Ask, Decision, Limit};
+use crate::{Answer, Ask, Decision, Limit, rule::span, store::closed};
 
 /// How many trips a request waits for before it goes to the source itself.
 pub(super) const PATIENCE: usize = 3;
@@ -70,7 +70,7 @@ pub(super) struct Wait(watch::Receiver<Outcome>);
 pub(super) enum Found {
     Here(Answer),
     /// Look again after this trip.
-    Trip(std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send>>),
+    Trip(Wait),
     /// The source is to be asked.
     Nothing,
 }
@@ -84,7 +84,7 @@ pub(super) struct Held {
 }
 
 impl Wait {
-    async fn over(mut self) -> Result<()> {
+    pub(super) async fn over(mut self) -> Result<()> {
         let outcome = self.0.wait_for(|outcome| *outcome != Outcome::UnderWay).await;
         match outcome.map(|outcome| *outcome) {
             Ok(Outcome::Over | Outcome::UnderWay) => Ok(()),
@@ -109,10 +109,6 @@ impl Notice {
 impl Lot {
     const fn new() -> Self {
         Self { permits: 0, at: 0, limit: None, ends_at: 0, denied_until: 0, size: 1, got_at: 0, trip: None }
-    }
-
-    fn serves(&self, now: u64, ask: Ask) -> bool {
-        now < self.ends_at && self.answer(ask).is_some()
     }
 
     fn answer(&self, ask: Ask) -> Option<Answer> {
@@ -144,10 +140,7 @@ impl Lots {
     }
 
     pub(super) fn check_open(&self, op: &'static str) -> Result<()> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Error::new(ErrorKind::Closed, BACKEND, op, "the store was closed"));
-        }
-        Ok(())
+        if self.closed.load(Ordering::Relaxed) { Err(closed(BACKEND, op)) } else { Ok(()) }
     }
 
     fn shard(&self, key: &[u8]) -> &Shard {
@@ -157,20 +150,21 @@ impl Lots {
     /// Answers from the lease of `key`; with what a trip is to tell, if one is to start.
     pub(super) fn look(&self, key: &[u8], now: u64, ask: Ask) -> Result<(Found, Option<Notice>)> {
         self.check_open("acquire")?;
+        let is_peek = matches!(ask, Ask::Peek(_));
         let mut shard = self.shard(key).lock();
-        if matches!(ask, Ask::Peek(_)) && !shard.get(key).is_some_and(|lot| lot.serves(now, ask)) {
-            return Ok((Found::Nothing, None));
-        }
-        if !shard.contains_key(key) {
-            if shard.len() >= self.most_per_shard {
-                shard.retain(|_, lot| lot.trip.is_some() || lot.permits > 0 || lot.denied_until > now);
+        let lot = match shard.get_mut(key) {
+            Some(lot) => lot,
+            None if is_peek => return Ok((Found::Nothing, None)),
+            None => {
+                if shard.len() >= self.most_per_shard {
+                    shard.retain(|_, lot| lot.trip.is_some() || lot.permits > 0 || lot.denied_until > now);
+                }
+                if shard.len() >= self.most_per_shard {
+                    return Ok((Found::Nothing, None));
+                }
+                shard.entry(key.into()).or_insert_with(Lot::new)
             }
-            if shard.len() >= self.most_per_shard {
-                return Ok((Found::Nothing, None));
-            }
-            shard.insert(key.into(), Lot::new());
-        }
-        let Some(lot) = shard.get_mut(key) else { return Ok((Found::Nothing, None)) };
+        };
         if now < lot.ends_at
             && let Some(answer) = lot.answer(ask)
         {
@@ -178,6 +172,9 @@ impl Lots {
             // The next lot comes before this one is used up.
             let is_low = lot.permits < lot.size / 2 && lot.trip.is_none() && lot.denied_until <= now;
             return Ok((Found::Here(answer), is_low.then(|| lot.start_trip())));
+        }
+        if is_peek {
+            return Ok((Found::Nothing, None));
         }
         if now < lot.denied_until {
             let retry_after = Duration::from_micros(lot.denied_until - now);
@@ -189,7 +186,7 @@ impl Lots {
             None => (lot.start_trip(), true),
         };
         let wait = Wait(notice.0.subscribe());
-        Ok((Found::Trip(Box::pin(wait.over())), is_new.then_some(notice)))
+        Ok((Found::Trip(wait), is_new.then_some(notice)))
     }
 
     /// What a trip begins with: what is to be given back of the lot before, and how many permits to take.
@@ -238,12 +235,11 @@ impl Lots {
                 lot.at = answer.at;
                 lot.limit = Some(limit.clone());
                 lot.got_at = now;
-                lot.ends_at = now + u64::try_from(lasts.as_micros()).unwrap_or(u64::MAX >> 1);
+                lot.ends_at = now + span(lasts.as_micros());
                 if answer.taken < asked {
                     // It is used up: there is no sense in asking again for each token that flows in.
-                    let wait = answer.decision.retry_after().unwrap_or_default().as_micros();
-                    let wait = u64::try_from(wait).unwrap_or(u64::MAX >> 1);
-                    lot.denied_until = now + wait.max(time_for(limit, lot.size));
+                    let wait = answer.decision.retry_after().unwrap_or_default();
+                    lot.denied_until = now + span(wait.as_micros()).max(time_for(limit, lot.size));
                 }
                 Outcome::Over
             }
@@ -332,5 +328,5 @@ fn time_for(limit: &Limit, permits: u32) -> u64 {
     let of_part = |part: &crate::Part| {
         part.quota().period().as_micros() * u128::from(permits) / u128::from(part.quota().tokens())
     };
-    u64::try_from(limit.parts().map(of_part).max().unwrap_or(0)).unwrap_or(u64::MAX >> 1)
+    span(limit.parts().map(of_part).max().unwrap_or(0))
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use crate::{Decision, Rule, State};
+use crate::{Decision, Rule, State, rule::take_up_to};
 
 /// A change of a state. It may be applied to several states in turn; the last is the one that counts.
 ///
@@ -61,7 +61,11 @@ pub(super) struct Refund<'a, R> {
 }
 
 macro_rules! change {
-    ($change:ident, $result:ty, |$own:ident, $state:ident| $apply:expr $(, |$packed:ident, $word:ident| $apply_packed:expr)?) => {
+    (
+        $change:ident, $result:ty,
+        |$own:ident, $state:ident| $apply:expr
+        $(, |$packed:ident, $word:ident| $apply_packed:expr)?
+    ) => {
         impl<R: Rule> Change<R> for $change<'_, R> {
             type Result = $result;
 
@@ -100,8 +104,7 @@ change!(Allow, bool, |own, state| own.rule.take(state, own.now, 1).is_allowed(),
 change!(Peek, Decision, |own, state| own.rule.peek(state, own.now, own.cost));
 change!(Refund, (), |own, state| own.rule.refund(state, own.now, own.taken_at, own.cost));
 change!(TakeUpTo, Decision, |own, state| {
-    // At least one token is asked for, so that there is a time to come back.
-    let there = u32::try_from(own.rule.available(state, own.now)).unwrap_or(u32::MAX);
-    own.taken.set(there.clamp(1, own.most));
-    own.rule.take(state, own.now, own.taken.get())
+    let (decision, cost) = take_up_to(own.rule, state, own.now, own.most);
+    own.taken.set(cost);
+    decision
 });

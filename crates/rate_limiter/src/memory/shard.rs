@@ -48,6 +48,13 @@ struct Moment<'a, R> {
     now: u64,
 }
 
+/// Which keys a rebuilt ring keeps.
+enum Keep<'a, R> {
+    /// Also fresh ones, which nobody needs the place of: they may come again.
+    All,
+    InUse(&'a Moment<'a, R>),
+}
+
 /// What the keys of one shard share.
 pub(super) struct Context<'a> {
     pub(super) slots: &'a Slots,
@@ -140,8 +147,7 @@ impl<S: State> Shard<S> {
         word: u64,
     ) -> bool {
         if self.keys() < context.room && !context.ring().has_room(self.filled) {
-            // Fresh keys that nobody needs the place of stay: they may come again.
-            self.rebuild(context, &Moment { now: 0, ..*at });
+            self.rebuild(context, &Keep::All::<R>);
         }
         if !self.put(context, at.now, tag, word) {
             self.forget(context, at);
@@ -206,7 +212,7 @@ impl<S: State> Shard<S> {
     /// Forgets the keys whose quota is whole again.
     fn forget<R: Rule<State = S>>(&mut self, context: &Context<'_>, at: &Moment<'_, R>) {
         if at.now >= context.none_fresh_until.load(Ordering::Relaxed) || self.was_set_back(at.now) {
-            self.rebuild(context, at);
+            self.rebuild(context, &Keep::InUse(at));
         }
     }
 
@@ -217,28 +223,33 @@ impl<S: State> Shard<S> {
         self.latest > now.saturating_add(SET_BACK)
     }
 
-    /// Moves the keys that are in use at `at` to a ring that is large enough.
-    fn rebuild<R: Rule<State = S>>(&mut self, context: &Context<'_>, at: &Moment<'_, R>) {
-        let &Moment { rule, now } = at;
-        let (before, is_set_back) = (self.keys(), now > 0 && self.was_set_back(now));
+    /// Moves the keys to keep to a ring that is large enough.
+    fn rebuild<R: Rule<State = S>>(&mut self, context: &Context<'_>, keep: &Keep<'_, R>) {
+        let before = self.keys();
+        let is_set_back = matches!(keep, Keep::InUse(at) if self.was_set_back(at.now));
         let mut next = u64::MAX;
-        let mut is_in_use = |state: &mut S| {
-            if is_set_back {
-                rule.mend(state, now);
+        let mut stays = |state: &mut S| {
+            let stays = match keep {
+                Keep::All => true,
+                &Keep::InUse(&Moment { rule, now }) => {
+                    if is_set_back {
+                        rule.mend(state, now);
+                    }
+                    state.fresh_at() > now
+                }
+            };
+            if stays {
+                next = next.min(state.fresh_at());
             }
-            let fresh_at = state.fresh_at();
-            if fresh_at > now {
-                next = next.min(fresh_at);
-            }
-            fresh_at > now
+            stays
         };
-        self.wide.retain(|(_, state)| is_in_use(state));
+        self.wide.retain(|(_, state)| stays(state));
         let mut moving = context.moving.lock();
         moving.clear();
         context.slots.clear(context.shard, &mut moving, |word| {
             let mut state = S::unpack(word);
             // A mended state is no wider than it was.
-            is_in_use(&mut state).then(|| state.pack().unwrap_or(word))
+            stays(&mut state).then(|| state.pack().unwrap_or(word))
         });
         (self.in_ring, self.filled) = (moving.len(), moving.len());
         self.evicted += (before - self.keys()) as u64;

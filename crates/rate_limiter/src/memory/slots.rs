@@ -1,8 +1,9 @@
 //! The keys whose state fits in a word: a table that is read and updated without a lock.
 //!
 //! Each shard has a ring of slots, the larger the more keys it has. Rings of one size lie side by side, so that
-//! few keys take few pages. A key is found by linear probing. Which key a slot belongs to changes only under the lock of its shard, and while it
-//! changes the word is `BUSY`; the word itself is changed by compare-and-swap, by anyone.
+//! few keys take few pages. A key is found by linear probing. Which key a slot belongs to changes only under the
+//! lock of its shard, and while it changes the word is `BUSY`; the word itself is changed by compare-and-swap, by
+//! anyone.
 //!
 //! A thread without the lock may look in a ring that is being rebuilt, and miss a key: it asks again under the
 //! lock. What it finds is right: a slot with the tag of its key and a word that is not `BUSY` is the only
@@ -139,7 +140,7 @@ pub(super) enum Place<'a> {
 
 const SMALLEST_RING: usize = 8;
 
-/// A ring may be filled to seven eighths: a search that finds nothing reads 32 slots then, of four a cache line.
+/// A ring may be filled to two thirds: a search that finds nothing reads five slots then, of four a cache line.
 const fn fits(keys: usize, slots: usize) -> bool {
     keys * 3 <= slots * 2
 }

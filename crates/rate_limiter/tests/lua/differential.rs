@@ -9,6 +9,7 @@ use rate_limiter::{
     fixed_window::WindowState,
     redis::script::{self, Request, Script},
 };
+use testkit::SplitMix64;
 
 use crate::{
     oracle::{Expected, Key, Log, State, Stored},
@@ -31,7 +32,7 @@ pub(crate) fn run(case: &str, server: &mut Server) -> io::Result<()> {
         })
         .collect::<io::Result<_>>()?;
     let seed: u64 = env::var("LUA_SEED").map_or(1, |seed| seed.parse().expect("LUA_SEED"));
-    let mut random = Random(
+    let mut random = SplitMix64(
         seed ^ case.bytes().fold(7, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add(byte.into())),
     );
     let mut outcomes = [0_u64; 4];
@@ -108,7 +109,7 @@ fn sequence(
     key: &str,
     limits: &[Limit],
     (case, steps_a_key): (&str, usize),
-    random: &mut Random,
+    random: &mut SplitMix64,
     shas: &[String],
     server: &mut Server,
 ) -> Vec<Step> {
@@ -170,7 +171,7 @@ fn sequence(
 }
 
 /// A time after `now`, or before: the clock is set back, or another call read it later but came first.
-fn later(now: u64, limit: &Limit, waits: &[u64], dense: bool, random: &mut Random) -> u64 {
+fn later(now: u64, limit: &Limit, waits: &[u64], dense: bool, random: &mut SplitMix64) -> u64 {
     let part = random.below(limit.parts().len() as u64) as usize;
     let period = limit.parts().nth(part).unwrap().quota().period().as_micros() as u64;
     let tokens = limit.parts().nth(part).unwrap().quota().tokens();
@@ -204,7 +205,7 @@ fn later(now: u64, limit: &Limit, waits: &[u64], dense: bool, random: &mut Rando
     if now + by > (1 << 51) + (1 << 48) { now } else { now + by }
 }
 
-fn request(limit: &Limit, taken_at: &VecDeque<(u64, u32)>, dense: bool, random: &mut Random) -> Request {
+fn request(limit: &Limit, taken_at: &VecDeque<(u64, u32)>, dense: bool, random: &mut SplitMix64) -> Request {
     let part = random.below(limit.parts().len() as u64) as usize;
     let burst = limit.parts().nth(part).unwrap().quota().burst();
     let cost = match if dense { 0 } else { random.below(16) } {
@@ -240,15 +241,15 @@ fn usual_cost(tokens: u64) -> u64 {
 }
 
 /// The limits that share a key: variants of one quota, or of algorithms too.
-fn limits(case: &str, random: &mut Random) -> Vec<Limit> {
+fn limits(case: &str, random: &mut SplitMix64) -> Vec<Limit> {
     let parts = 2 + random.below(3) as usize;
-    let mixed = |random: &mut Random| random.of(&Algorithm::ALL);
+    let mixed = |random: &mut SplitMix64| random.of(&Algorithm::ALL);
     let shape: Vec<Algorithm> = (0..parts).map(|_| mixed(random)).collect();
     let count = 1 + random.below(4) as usize;
     let mut limits: Vec<Limit> = Vec::new();
     while limits.len() < count {
         let like = limits.first().and_then(|limit| limit.parts().next().map(|part| *part.quota()));
-        let of = |shape: &[Algorithm], longest_log, random: &mut Random| {
+        let of = |shape: &[Algorithm], longest_log, random: &mut SplitMix64| {
             let parts = shape.iter().map(|algorithm| one(*algorithm, like.as_ref(), longest_log, random));
             Limit::all_of(parts.collect::<Option<Vec<_>>>()?).ok()
         };
@@ -277,7 +278,12 @@ fn limits(case: &str, random: &mut Random) -> Vec<Limit> {
     limits
 }
 
-fn one(algorithm: Algorithm, like: Option<&Quota>, longest_log: u64, random: &mut Random) -> Option<Limit> {
+fn one(
+    algorithm: Algorithm,
+    like: Option<&Quota>,
+    longest_log: u64,
+    random: &mut SplitMix64,
+) -> Option<Limit> {
     const DAY: u64 = 86_400_000_000;
     let period = match random.below(12) {
         0 => 1 + random.below(1_000),
@@ -390,25 +396,4 @@ fn with_ring<'a>(state: State, header: &[u8], rest: &'a [u8]) -> (State, &'a [u8
 
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// The next number of `SplitMix64`.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u64) as usize]
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
 }

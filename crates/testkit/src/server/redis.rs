@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Server, port::Port};
+use super::{
+    Server,
+    port::Port,
+    reply::{Reply, ask},
+};
 use crate::{Backend, backend::backends_home};
 
 /// The oldest version with everything that the scripts use.
@@ -28,6 +32,17 @@ pub struct RedisBuilder {
     program: PathBuf,
     arguments: Vec<String>,
     is_node: bool,
+}
+
+/// A server's part in replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// It takes writes.
+    pub is_master: bool,
+    /// It is a master, or receives what its master writes.
+    pub is_linked: bool,
+    /// What it has written, or received, in bytes of the stream of its master; 0 where it forgot.
+    pub offset: u64,
 }
 
 impl RedisServer {
@@ -64,6 +79,40 @@ impl RedisServer {
     #[must_use]
     pub fn bus_port(&self) -> Option<u16> {
         self.bus.as_ref().map(Port::number)
+    }
+
+    /// Sends one command over a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it is out of reach, or replies an error.
+    pub fn ask(&self, words: &[impl AsRef<[u8]>]) -> io::Result<Reply> {
+        ask(self.addr(), words)
+    }
+
+    /// Its part in replication.
+    ///
+    /// # Errors
+    ///
+    /// When it is out of reach.
+    pub fn role(&self) -> io::Result<Role> {
+        let role = self.ask(&["ROLE"])?;
+        let items = role.items();
+        let is_master = items.first().is_some_and(|name| name.text() == "master");
+        let offset = items.get(if is_master { 1 } else { 4 }).and_then(Reply::integer);
+        let is_linked = is_master || items.get(3).is_some_and(|state| state.text() == "connected");
+        Ok(Role { is_master, is_linked, offset: offset.and_then(|it| u64::try_from(it).ok()).unwrap_or(0) })
+    }
+
+    /// Cuts the links of its replicas and lets none come back: they have what it wrote before and nothing of what
+    /// it writes now, while clients notice nothing. To freeze a replica is less, as its socket goes on receiving.
+    ///
+    /// # Errors
+    ///
+    /// When it is out of reach.
+    pub fn drop_replicas(&self) -> io::Result<()> {
+        self.ask(&["ACL", "SETUSER", "default", "-psync", "-sync"])?;
+        self.ask(&["CLIENT", "KILL", "TYPE", "replica"]).map(drop)
     }
 
     /// A `redis://` URL.
