@@ -1,6 +1,6 @@
 //! The flags, as they are written and as they make sense together.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use bench::{
     KeyDistribution, Report,
@@ -75,6 +75,21 @@ pub(crate) struct FaultArgs {
     /// Lose this share of the invalidations on their way to the store
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) lose_invalidations: Option<f64>,
+    /// Start a Redis of one's own for the entries, on loopback, and end it afterwards
+    #[arg(long)]
+    pub(crate) spawn_store: bool,
+    /// Start a replica of it, too
+    #[arg(long)]
+    pub(crate) spawn_replica: bool,
+    /// What to start [default: redis-server or valkey-server of the path, or what scripts/backends fetched]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) redis_server: Option<PathBuf>,
+    /// Kill it so often, and start it again [starts one]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(crate) kill_store: Option<Duration>,
+    /// Freeze it so often, for a quarter of the time but at most a second [starts one]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(crate) freeze_store: Option<Duration>,
 }
 
 /// How many entries there is room for.
@@ -219,25 +234,47 @@ impl crate::Args {
             );
         }
         let (backend, db) = (self.backend, self.db);
+        let has_redis = matches!(backend, Backend::Redis | Backend::Tiered);
         let has_memory = matches!(backend, Backend::Memory | Backend::Tiered);
         let given = [
             ("--url", self.url.is_some(), !backend.is_memory()),
+            ("--spawn-store", self.faults.spawn_store, has_redis),
+            ("--spawn-replica", self.faults.spawn_replica, has_redis),
+            ("--redis-server", self.faults.redis_server.is_some(), has_redis),
+            ("--kill-store", self.faults.kill_store.is_some(), has_redis),
+            ("--freeze-store", self.faults.freeze_store.is_some(), has_redis),
             ("--capacity", self.cache.capacity.is_some(), has_memory),
             ("--policy", self.cache.policy.is_some(), backend.is_memory()),
         ];
         for (flag, is_given, is_fit) in given {
             if is_given && !is_fit {
-                return Err(format!("{flag} does not go with --backend {backend}"));
+                let fit = match flag {
+                    "--capacity" => "the server decides how much it holds; use --backend memory or tiered",
+                    "--policy" => "use --backend memory",
+                    "--url" => "use --backend redis, redis-cluster or tiered",
+                    _ => "use --backend redis or tiered",
+                };
+                return Err(format!("{flag} does not go with --backend {backend}: {fit}"));
             }
+        }
+        if self.spawns() && self.url.is_some() {
+            return Err(
+                "--url: faults act only on a server that this binary starts itself; leave the url out, \
+                or --spawn-store, --spawn-replica, --redis-server, --kill-store and --freeze-store"
+                    .to_owned(),
+            );
         }
         let given = [
             ("--db-url", self.db_url.is_some(), !db.is_memory()),
             ("--db-latency", self.faults.db_latency.is_some(), db.is_memory()),
             ("--replica-lag", self.faults.replica_lag.is_some(), db.is_memory()),
+            ("--consistency", self.consistency.is_some(), !db.is_memory()),
         ];
         for (flag, is_given, is_fit) in given {
             if is_given && !is_fit {
-                return Err(format!("{flag} does not go with --db {db}"));
+                let fit =
+                    if db.is_memory() { "use --db scylla or scylla-cluster" } else { "use --db memory" };
+                return Err(format!("{flag} does not go with --db {db}: {fit}"));
             }
         }
         if self.cache.ack.0 != Ack::None {
@@ -269,6 +306,16 @@ impl crate::Args {
             return Err("--batch: from 1 to 10,000 keys".to_owned());
         }
         Ok(())
+    }
+
+    /// Whether it starts a server.
+    pub(crate) const fn spawns(&self) -> bool {
+        let faults = &self.faults;
+        faults.spawn_store
+            || faults.spawn_replica
+            || faults.redis_server.is_some()
+            || faults.kill_store.is_some()
+            || faults.freeze_store.is_some()
     }
 
     pub(crate) fn capacity(&self) -> u64 {
@@ -309,6 +356,11 @@ impl crate::Args {
             ),
             ("evict", faults.evict.map(|count| format!("{count}/s"))),
             ("lose-invalidations", faults.lose_invalidations.map(percent)),
+            ("spawn-store", self.spawns().then(|| "yes".to_owned())),
+            ("spawn-replica", faults.spawn_replica.then(|| "yes".to_owned())),
+            ("kill-store", faults.kill_store.map(seconds)),
+            ("freeze-store", faults.freeze_store.map(seconds)),
+            ("consistency", self.consistency.map(|consistency| consistency.to_string())),
         ];
         for (name, value) in given {
             report.config.extend(value.map(|value| (name.to_owned(), value)));

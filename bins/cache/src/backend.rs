@@ -31,6 +31,13 @@ pub(crate) enum Db {
     Kafka,
 }
 
+/// How many replicas of a row a load and a write wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Quorum,
+    One,
+}
+
 impl Backend {
     /// Where `scripts/backends` starts it.
     pub(crate) const fn url(self) -> &'static str {
@@ -99,6 +106,15 @@ impl Db {
             )),
             Self::Memory | Self::Scylla | Self::ScyllaCluster => Ok(()),
         }
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Quorum => "quorum",
+            Self::One => "one",
+        })
     }
 }
 

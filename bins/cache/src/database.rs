@@ -16,6 +16,8 @@ pub(crate) struct Database {
 #[derive(Debug)]
 pub(crate) enum Rows {
     Memory(Table),
+    #[cfg(feature = "scylla")]
+    Cql(crate::scylla::CqlRows),
 }
 
 impl Database {
@@ -26,7 +28,11 @@ impl Database {
     /// The rows as they are now, from no replica that lags; neither timed nor counted.
     pub(crate) async fn latest_of(&self, keys: &[u64]) -> Result<Vec<Row<Value>>> {
         match &self.rows {
-            Rows::Memory(table) => Ok(keys.iter().map(|key| table.latest(*key)).collect()),
+            Rows::Memory(table) => {
+                std::future::ready(Ok(keys.iter().map(|key| table.latest(*key)).collect())).await
+            }
+            #[cfg(feature = "scylla")]
+            Rows::Cql(rows) => rows.latest_of(keys).await,
         }
     }
 }
@@ -35,6 +41,8 @@ impl Source<u64, Value> for Database {
     fn reads(&self) -> Reads {
         match &self.rows {
             Rows::Memory(table) => table.reads(),
+            #[cfg(feature = "scylla")]
+            Rows::Cql(rows) => rows.reads(),
         }
     }
 
@@ -43,6 +51,8 @@ impl Source<u64, Value> for Database {
             .time(async {
                 match &self.rows {
                     Rows::Memory(table) => Ok(table.load(*key).await),
+                    #[cfg(feature = "scylla")]
+                    Rows::Cql(rows) => rows.load(*key).await,
                 }
             })
             .await
@@ -54,6 +64,8 @@ impl Source<u64, Value> for Database {
             .time(async {
                 match &self.rows {
                     Rows::Memory(table) => table.store(*key).await.map_err(StoreError::from),
+                    #[cfg(feature = "scylla")]
+                    Rows::Cql(rows) => rows.store(*key, value).await,
                 }
             })
             .await?;

@@ -4,10 +4,12 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use anyhow::Context;
 use bench::{Amount, Ceiling, Config, ExitStatus, Fact, Keys, Report};
-use cache::{Cache, DynStore, Memory, Store};
+use cache::{Cache, Memory, Store};
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 
+#[cfg(feature = "scylla")]
+use crate::backend::Db;
 use crate::{
     Args,
     args::Usage,
@@ -16,6 +18,9 @@ use crate::{
     faults::Faults,
     floor,
     row::Value,
+    servers,
+    servers::Dyn,
+    spawn::Server,
     store::Watched,
     table::Table,
     tally::Tally,
@@ -29,7 +34,9 @@ const EVERY_IN_MEMORY: u64 = 16;
 struct Place<T> {
     store: T,
     /// The store behind one that has copies of its own.
-    behind: Option<Arc<dyn DynStore<u64, Value>>>,
+    behind: Option<Dyn>,
+    /// A server that may be killed and frozen.
+    own: Option<Arc<Mutex<Server>>>,
     ceilings: Vec<Ceiling>,
 }
 
@@ -39,19 +46,30 @@ pub(crate) fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
     let keys = Keys::new(args.rows.rows, args.rows.distribution).map_err(|error| Usage(error.to_string()))?;
     // Connections and faults live longer than the run.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let database = database(args)?;
-    let capacity = usize::try_from(args.capacity()).context("too many entries for this machine")?;
-    let policy = args.cache.policy.unwrap_or_default();
-    let memory = Memory::builder().capacity(capacity).policy(policy).build::<u64, Value>()?;
-    let store = Arc::new(memory);
-    let ceilings = vec![floor::measure(&config, &keys).map_err(anyhow::Error::from_boxed)?];
-    let place = Place { store: Arc::clone(&store), behind: None, ceilings };
-    measure(args, &config, &keys, &runtime, database, place, || {
-        let stats = store.stats();
-        let value =
-            format!("{} of {capacity}; {} evicted, {} expired", stats.entries, stats.evicted, stats.expired);
-        vec![Fact { name: "entries in memory".to_owned(), value }]
-    })
+    let (database, mut ceilings) = runtime.block_on(database(args, &config))?;
+    if args.backend.is_memory() {
+        let capacity = usize::try_from(args.capacity()).context("too many entries for this machine")?;
+        let policy = args.cache.policy.unwrap_or_default();
+        let store = Arc::new(Memory::builder().capacity(capacity).policy(policy).build::<u64, Value>()?);
+        ceilings.push(floor::measure(&config, &keys).map_err(anyhow::Error::from_boxed)?);
+        let place = Place { store: Arc::clone(&store), behind: None, own: None, ceilings };
+        return measure(args, &config, &keys, &runtime, database, place, || {
+            let stats = store.stats();
+            let (entries, evicted, expired) = (stats.entries, stats.evicted, stats.expired);
+            let value = format!("{entries} of {capacity}; {evicted} evicted, {expired} expired");
+            vec![Fact { name: "entries in memory".to_owned(), value }]
+        });
+    }
+    let own = servers::spawn(args)?;
+    let remote = runtime.block_on(servers::connect(args, &own))?;
+    ceilings.extend(remote.ceilings(args, config.concurrency));
+    let place = Place {
+        store: Arc::clone(&remote.store),
+        behind: remote.behind.clone(),
+        own: own.master.clone(),
+        ceilings,
+    };
+    measure(args, &config, &keys, &runtime, database, place, || runtime.block_on(remote.facts()))
 }
 
 /// As many operations as make up the keys that were asked for.
@@ -63,7 +81,21 @@ fn in_batches(config: &Config, batch: usize) -> Config {
     Config { amount, ..config.clone() }
 }
 
-fn database(args: &Args) -> anyhow::Result<Database> {
+/// The database, and what it gives at the most.
+async fn database(args: &Args, config: &Config) -> anyhow::Result<(Database, Vec<Ceiling>)> {
+    let (rows, every, ceilings) = match args.db {
+        #[cfg(feature = "scylla")]
+        Db::Scylla | Db::ScyllaCluster => {
+            let rows = crate::scylla::CqlRows::open(args).await?;
+            let ceiling = rows.ceiling(args, config.concurrency).await?;
+            (Rows::Cql(rows), 1, vec![ceiling])
+        }
+        _ => std::future::ready(table(args, config)).await,
+    };
+    Ok((Database::new(rows, every).map_err(anyhow::Error::from_boxed)?, ceilings))
+}
+
+fn table(args: &Args, _: &Config) -> (Rows, u64, Vec<Ceiling>) {
     let latency = args.faults.db_latency.unwrap_or_default();
     let table = Table::new(args.rows.rows, args.rows.payload, latency);
     let table = match args.faults.replica_lag {
@@ -71,7 +103,7 @@ fn database(args: &Args) -> anyhow::Result<Database> {
         None => table,
     };
     let every = if latency.is_zero() { EVERY_IN_MEMORY } else { 1 };
-    Database::new(Rows::Memory(table), every).map_err(anyhow::Error::from_boxed)
+    (Rows::Memory(table), every, Vec::new())
 }
 
 fn measure<T: Store<u64, Value> + Clone>(
@@ -83,10 +115,18 @@ fn measure<T: Store<u64, Value> + Clone>(
     place: Place<T>,
     more: impl FnOnce() -> Vec<Fact>,
 ) -> anyhow::Result<ExitStatus> {
-    let Place { store, behind, ceilings } = place;
+    let Place { store, behind, own, ceilings } = place;
     let faults = Faults::new(args.run.seed);
     if let Some(per_second) = args.faults.evict {
         faults.evict(runtime.handle(), store.clone(), keys.clone(), per_second);
+    }
+    if let Some(server) = own {
+        if let Some(every) = args.faults.kill_store {
+            faults.kill(runtime.handle(), Arc::clone(&server), every);
+        }
+        if let Some(every) = args.faults.freeze_store {
+            faults.freeze(runtime.handle(), server, every);
+        }
     }
     let every = if args.backend.is_memory() { EVERY_IN_MEMORY } else { 1 };
     let lose = args.faults.lose_invalidations.unwrap_or_default();
@@ -113,6 +153,7 @@ fn measure<T: Store<u64, Value> + Clone>(
         mix,
         tally: Tally::new(keys.count()),
         faults,
+        is_own: args.spawns(),
         handle: runtime.handle().clone(),
         sequence: AtomicU64::new(1),
         checked: Mutex::default(),

@@ -11,9 +11,14 @@ use std::{
 use bench::{Fact, Keys, Rng, format::grouped};
 use cache::Store;
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::interval};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, MissedTickBehavior, interval, interval_at},
+};
 
-use crate::row::Value;
+use crate::{row::Value, spawn::Server};
 
 /// Faults under way, until they are told to end.
 pub(crate) struct Faults {
@@ -62,6 +67,53 @@ impl Faults {
         self.tasks.lock().push(task);
     }
 
+    /// Kills `server` and starts it again, so often.
+    pub(crate) fn kill(&self, on: &Handle, server: Arc<Mutex<Server>>, every: Duration) {
+        let counts = Arc::clone(&self.counts);
+        self.repeat(on, every, move || {
+            counts.killed.fetch_add(1, Ordering::Relaxed);
+            server.lock().kill_and_restart()
+        });
+    }
+
+    /// Freezes `server` for a while, so often.
+    pub(crate) fn freeze(&self, on: &Handle, server: Arc<Mutex<Server>>, every: Duration) {
+        const LONGEST: Duration = Duration::from_secs(1);
+        let counts = Arc::clone(&self.counts);
+        self.repeat(on, every, move || {
+            // Locked all the while: whoever kills it waits until it goes on.
+            let server = server.lock();
+            counts.frozen.fetch_add(1, Ordering::Relaxed);
+            server.freeze()?;
+            std::thread::sleep((every / 4).min(LONGEST));
+            server.thaw()
+        });
+    }
+
+    /// Does `fault` so often, on a thread that may wait.
+    fn repeat(
+        &self,
+        on: &Handle,
+        every: Duration,
+        fault: impl Fn() -> anyhow::Result<()> + Send + Sync + 'static,
+    ) {
+        let (fault, mut end) = (Arc::new(fault), self.end.subscribe());
+        let task = on.spawn(async move {
+            let mut ticks = interval_at(Instant::now() + every, every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = end.wait_for(|end| *end) => return Ok(()),
+                    _ = ticks.tick() => {}
+                }
+                let fault = Arc::clone(&fault);
+                let done = spawn_blocking(move || fault()).await.map_err(|error| error.to_string())?;
+                done.map_err(|error| format!("{error:#}"))?;
+            }
+        });
+        self.tasks.lock().push(task);
+    }
+
     /// No more of them.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
@@ -74,11 +126,6 @@ impl Faults {
             task.await.map_err(|error| error.to_string())??;
         }
         Ok(())
-    }
-
-    /// How often a server was ended.
-    pub(crate) fn ended_servers(&self) -> u64 {
-        self.counts.killed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn facts(&self) -> impl Iterator<Item = Fact> {

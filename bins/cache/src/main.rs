@@ -7,6 +7,7 @@ use clap::Parser;
 
 mod args;
 mod backend;
+mod bare;
 mod check;
 mod database;
 mod drive;
@@ -15,6 +16,10 @@ mod faults;
 mod floor;
 mod optimum;
 mod row;
+#[cfg(feature = "scylla")]
+mod scylla;
+mod servers;
+mod spawn;
 mod stage;
 mod store;
 mod table;
@@ -22,7 +27,7 @@ mod tally;
 mod workload;
 
 use args::{CacheArgs, FaultArgs, RowArgs, Usage};
-use backend::{Backend, Db};
+use backend::{Backend, Db, Level};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +38,10 @@ Examples:
   cache --protocol lease --db-latency 2ms --concurrency 256 --requests 200k
                                                          and the lease leaves none
   cache --replica-lag 50%:20ms --evict 1000/s            loads from a replica that lags
+  cache --backend redis --concurrency 64 --requests 1M   entries in a Redis
+  cache --backend tiered --concurrency 64 --requests 1M  copies in memory, in front of a Redis
+  cache --backend redis --kill-store 2s --duration 10s --concurrency 64
+                                                         a Redis of its own, killed now and then
   cache --report out/cache.html                          one page with plots";
 
 /// Drives the cache and looks for stale keys
@@ -51,6 +60,9 @@ struct Args {
     /// Where the database is, with its keyspace [default: where scripts/backends starts it]
     #[arg(long, value_name = "URL")]
     db_url: Option<String>,
+    /// How many replicas of the database a load and a write wait for [default: quorum]
+    #[arg(long)]
+    consistency: Option<Level>,
     #[command(flatten)]
     cache: CacheArgs,
     #[command(flatten)]

@@ -32,8 +32,11 @@ struct Lag {
     lagging: AtomicU64,
     clock: PreciseClock,
     /// When each row was written lately: by so many versions the replica is behind.
-    written: Box<[Mutex<HashMap<u64, VecDeque<u64>>>]>,
+    written: Box<[Mutex<Times>]>,
 }
+
+/// Of each key, in nanoseconds.
+type Times = HashMap<u64, VecDeque<u64>>;
 
 /// The version that every row begins with.
 const FIRST: u64 = 1;
@@ -149,7 +152,7 @@ impl Lag {
         now.saturating_sub(u64::try_from(self.delay.as_nanos()).unwrap_or(u64::MAX))
     }
 
-    fn shard(&self, key: u64) -> &Mutex<HashMap<u64, VecDeque<u64>>> {
+    fn shard(&self, key: u64) -> &Mutex<Times> {
         &self.written[(key % SHARDS) as usize]
     }
 }
