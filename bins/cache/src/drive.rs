@@ -153,6 +153,7 @@ fn measure<T: Store<u64, Value> + Clone>(
         mix,
         tally: Tally::new(keys.count()),
         faults,
+        in_memory: args.backend.is_memory(),
         is_own: args.spawns(),
         handle: runtime.handle().clone(),
         sequence: AtomicU64::new(1),

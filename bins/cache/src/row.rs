@@ -45,6 +45,12 @@ impl Value {
         Self { version, bytes, receipt: None }
     }
 
+    /// The same bytes, which the database has at `version`.
+    #[cfg(feature = "scylla")]
+    pub(crate) fn at(self, version: u64) -> Self {
+        Self { version, ..self }
+    }
+
     /// To be written, and where its version will stand.
     pub(crate) fn to_write(key: u64, sequence: u64, payload: usize) -> (Self, Receipt) {
         let receipt = Receipt::default();

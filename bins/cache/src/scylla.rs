@@ -186,5 +186,5 @@ async fn source(
 /// With the version beside the bytes.
 fn stamped(row: Row<Value>) -> Row<Value> {
     let version = row.version.get();
-    Row { value: row.value.map(|value| Value { version, ..value }), version: row.version }
+    Row { value: row.value.map(|value| value.at(version)), version: row.version }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Shared<T: Store<u64, Value>> {
     pub(crate) mix: Mix,
     pub(crate) tally: Tally,
     pub(crate) faults: Faults,
+    /// There is no server that could fail.
+    pub(crate) in_memory: bool,
     /// The server was spawned, and is nobody else's to fail over.
     pub(crate) is_own: bool,
     /// Of the runtime in which connections live.
@@ -68,15 +70,31 @@ pub(crate) enum Output {
     Batch { least: Vec<u64>, values: Vec<Result<Option<Value>>>, writes: Vec<Result<Acks, WriteError>> },
 }
 
+/// How an operation may end: in memory, with a server, and in batches.
+const CLASSES: [Class; 9] = [
+    Class { name: "hit", kind: ClassKind::Success },
+    Class { name: "miss", kind: ClassKind::Success },
+    Class { name: "write", kind: ClassKind::Success },
+    Class { name: "read failed", kind: ClassKind::Error },
+    Class { name: "write failed", kind: ClassKind::Error },
+    Class { name: "written, queued", kind: ClassKind::Rejected },
+    Class { name: "written, under", kind: ClassKind::Rejected },
+    Class { name: "written, lost", kind: ClassKind::Error },
+    Class { name: "batch", kind: ClassKind::Success },
+];
+/// Of these, those that an operation in memory may end in, and those of a single operation.
+const IN_MEMORY: usize = 5;
+const SINGLE: usize = 8;
+
 const HIT_CLASS: u8 = 0;
 const MISS: u8 = 1;
 const WRITE: u8 = 2;
-const BATCH: u8 = 3;
-const QUEUED: u8 = 4;
-const UNDER: u8 = 5;
-const UNREAD: u8 = 6;
-const UNWRITTEN: u8 = 7;
-const DROPPED: u8 = 8;
+const UNREAD: u8 = 3;
+const UNWRITTEN: u8 = 4;
+const QUEUED: u8 = 5;
+const UNDER: u8 = 6;
+const DROPPED: u8 = 7;
+const BATCH: u8 = 8;
 
 impl<T: Store<u64, Value>> Shared<T> {
     async fn read(&self, key: u64) -> Output {
@@ -153,17 +171,11 @@ impl<T: Store<u64, Value>> Workload for Caching<T> {
     type Output = Output;
 
     fn classes(&self) -> &'static [Class] {
-        &[
-            Class { name: "hit", kind: ClassKind::Success },
-            Class { name: "miss", kind: ClassKind::Success },
-            Class { name: "write", kind: ClassKind::Success },
-            Class { name: "batch", kind: ClassKind::Success },
-            Class { name: "written, queued", kind: ClassKind::Rejected },
-            Class { name: "written, under", kind: ClassKind::Rejected },
-            Class { name: "read failed", kind: ClassKind::Error },
-            Class { name: "write failed", kind: ClassKind::Error },
-            Class { name: "written, lost", kind: ClassKind::Error },
-        ]
+        match self.0.mix.batch {
+            1 if self.0.in_memory => &CLASSES[..IN_MEMORY],
+            1 => &CLASSES[..SINGLE],
+            _ => &CLASSES,
+        }
     }
 
     async fn worker(&self, _id: usize) -> Result<(), BoxError> {
