@@ -17,7 +17,7 @@ pub(crate) struct Database {
 pub(crate) enum Rows {
     Memory(Table),
     #[cfg(feature = "scylla")]
-    Cql(crate::scylla::CqlRows),
+    Cql(Box<crate::scylla::CqlRows>),
 }
 
 impl Database {

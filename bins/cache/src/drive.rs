@@ -88,7 +88,7 @@ async fn database(args: &Args, config: &Config) -> anyhow::Result<(Database, Vec
         Db::Scylla | Db::ScyllaCluster => {
             let rows = crate::scylla::CqlRows::open(args).await?;
             let ceiling = rows.ceiling(args, config.concurrency).await?;
-            (Rows::Cql(rows), 1, vec![ceiling])
+            (Rows::Cql(Box::new(rows)), 1, vec![ceiling])
         }
         _ => std::future::ready(table(args, config)).await,
     };
