@@ -26,7 +26,9 @@ pub use crate::scylla::Cql;
 /// For code that speaks to Redis by the `redis` crate, version 1. Feature `redis-1`.
 #[cfg(feature = "redis-1")]
 pub mod redis_1 {
-    pub use crate::redis::{Acknowledged, RedisConnection, Wait, redis_error};
+    pub use crate::redis::{
+        Acknowledged, Batch, Integers, KeyedCommand, RedisConnection, Reply, Wait, redis_error,
+    };
 }
 
 /// For code that speaks to Kafka by the `rdkafka` crate, version 0.39. Feature `rdkafka-0_39`.

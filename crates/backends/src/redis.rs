@@ -19,6 +19,7 @@ mod error;
 mod link;
 mod memory;
 mod node;
+mod packed;
 mod probe;
 mod resp;
 mod route;
@@ -31,7 +32,11 @@ pub use connection::RedisConnection;
 pub use durable::{Acknowledged, Wait};
 pub use error::redis_error;
 pub use memory::NodeMemory;
+#[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]
+pub use packed::{Batch, KeyedCommand};
 pub use probe::FsyncHonesty;
+#[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]
+pub use resp::{Integers, Reply};
 pub use subscribe::{Subscription, SubscriptionEvent};
 
 use cluster::Cluster;

@@ -128,4 +128,15 @@ mod tests {
         bytes[8] = 0xff;
         named(read::<String, _>(bytes.into(), &Raw));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_can_be_read(head in proptest::collection::vec(0_u8.., 0..80), ours in 0..80_usize) {
+            // The front of ours, and then anything.
+            let mut bytes = golden();
+            bytes.truncate(ours);
+            bytes.extend(head);
+            let _ = read::<String, _>(bytes.into(), &Raw);
+        }
+    }
 }

@@ -11,7 +11,7 @@
 //! | what another program, a newer release or another codec wrote | is a miss, counted in [`Stats::undecodable`], and replaced by the next load |
 //! | a script that the server does not know | is sent again, with the step; callers do not notice |
 //! | an invalidation | is published, for who keeps copies: [`RedisStore::channel`] |
-//! | failover | what the new master had not received is forgotten, which brings back an entry that was invalidated: [`Ack`](crate::Ack) says what was received |
+//! | failover | what the new master had not received is forgotten, which brings back an entry that was invalidated: [`Ack`] says what was received |
 //!
 //! # Clocks
 //!
@@ -28,14 +28,11 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, RedisError, Value};
-use backends::{
-    Error, ErrorKind, Redis, Result,
-    redis_1::{Wait, redis_error},
-};
+use ::redis::{Cmd, Value};
+use backends::{Error, ErrorKind, Redis, Result, redis_1::redis_error};
 use bytes::Bytes;
 
-use self::script::Script;
+use self::{call::driver, script::Script};
 use crate::{
     Ack, Acks, Capability, Codec, Entry, Fill, Filled, Floor, Key, Leased, Raw, Refusal, Store, Token,
     Version, Wish,
@@ -45,6 +42,7 @@ use crate::{
 
 mod announcement;
 mod builder;
+mod call;
 mod link;
 mod script;
 
@@ -117,75 +115,6 @@ impl<K, V, C> RedisStore<K, V, C> {
     #[must_use]
     pub fn channel(&self) -> &[u8] {
         &self.channel
-    }
-
-    /// The time for a script; 0 is the server's.
-    fn now(&self) -> u64 {
-        if self.is_clock_of_server { (self.clock)() } else { 0 }
-    }
-
-    fn by_hash(&self, script: Script, key: &[u8], arguments: impl Fn(&mut Cmd)) -> Cmd {
-        script::command("EVALSHA", &self.hashes[script as usize], key, self.now(), arguments)
-    }
-
-    fn by_text(&self, script: Script, key: &[u8], arguments: impl Fn(&mut Cmd)) -> Cmd {
-        script::command("EVAL", script.text(), key, self.now(), arguments)
-    }
-
-    async fn run(
-        &self,
-        script: Script,
-        key: &[u8],
-        arguments: impl Fn(&mut Cmd) + Send + Sync,
-    ) -> Result<Value> {
-        let mut connection = self.redis.connection()?;
-        let by_hash = self.by_hash(script, key, &arguments);
-        let reply = match by_hash.query_async::<Value>(&mut connection).await {
-            Err(error) if script::is_unknown(&error) => {
-                self.by_text(script, key, &arguments).query_async::<Value>(&mut connection).await
-            }
-            reply => reply,
-        };
-        reply.map_err(|error| redis_error(self.redis.backend(), script.op(), error))
-    }
-
-    async fn run_durably(
-        &self,
-        script: Script,
-        key: &[u8],
-        arguments: impl Fn(&mut Cmd) + Send + Sync,
-        wait: Wait,
-    ) -> Result<Acks> {
-        let by_hash = self.by_hash(script, key, &arguments);
-        let acknowledged = match self.redis.durable(script.op(), &by_hash, wait).await {
-            Err(error) if driver(&error).is_some_and(script::is_unknown) => {
-                let by_text = self.by_text(script, key, &arguments);
-                self.redis.durable(script.op(), &by_text, wait).await?
-            }
-            acknowledged => acknowledged?,
-        };
-        Ok(Acks::new(acknowledged.replicas, acknowledged.fsynced))
-    }
-
-    /// What an `ack` waits for.
-    fn wait(&self, ack: Ack) -> Option<Wait> {
-        match ack {
-            Ack::None => None,
-            Ack::Replicas(replicas) => Some(Wait::for_replicas(replicas, self.ack_timeout)),
-            Ack::Fsync { local, replicas } => Some(Wait::fsync(local, replicas, self.ack_timeout)),
-        }
-    }
-
-    #[cold]
-    fn unlike(&self, op: &'static str, reply: &Value) -> Error {
-        // Not what it holds, which may be the value of an entry.
-        let what = match reply {
-            Value::Nil => "nothing",
-            Value::Int(_) => "an unknown number",
-            Value::Array(_) => "an unknown list",
-            _ => "something unknown",
-        };
-        Error::new(ErrorKind::Corrupt, self.redis.backend(), op, format!("the server replied {what}"))
     }
 }
 
@@ -386,11 +315,6 @@ fn entry<V>(content: Content<V>, now: u64) -> Entry<V> {
     Entry { value, version, fresh_ms, expires_ms, fresh_until, load_ms }
 }
 
-/// What the driver said.
-fn driver(error: &Error) -> Option<&RedisError> {
-    std::error::Error::source(error)?.downcast_ref()
-}
-
 fn again(error: &Error) -> Error {
     Error::new(error.kind(), error.backend(), "get", "the connection was closed").with_retry(error.retry())
 }
@@ -415,3 +339,17 @@ impl<K, V, C> fmt::Debug for RedisStore<K, V, C> {
 }
 
 const _: () = assert!(Version::MAX.get() < 1 << 53, "Lua counts exactly up to there");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_cut_for_content_and_filled_up_for_leases_and_floors() {
+        let us = Duration::from_micros;
+        for (duration, most, least) in [(0, 0, 0), (1, 0, 1), (1_000, 1, 1), (1_001, 1, 2), (1_999, 1, 2)] {
+            assert_eq!((at_most(us(duration)), at_least(us(duration))), (most, least), "{duration}");
+        }
+        assert_eq!((at_most(Duration::MAX), at_least(Duration::MAX)), (MOST_MS, MOST_MS));
+    }
+}

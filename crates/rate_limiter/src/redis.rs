@@ -17,10 +17,10 @@
 
 use std::{error::Error as _, fmt, time::Duration};
 
-use ::redis::{Cmd, ErrorKind as Driver, RedisError, ServerErrorKind, Value};
+use ::redis::{ErrorKind as Driver, RedisError, ServerErrorKind, Value};
 use backends::{
     Error, ErrorKind, Redis, Result,
-    redis_1::{RedisConnection, Wait, redis_error},
+    redis_1::{Batch, KeyedCommand, RedisConnection, Reply, Wait},
 };
 
 use self::script::{Request, Script};
@@ -144,65 +144,61 @@ impl RedisStore {
     }
 
     async fn ask_waiting(&self, key: &[u8], limit: &Limit, ask: Ask, wait: Wait) -> Result<Acknowledged> {
-        let call = self.call(key, limit, Request::Ask(ask))?;
-        let acknowledged = match self.redis.durable("acquire", &call.by_hash, wait).await {
+        let (script, arguments) = (Script::of(limit), self.arguments(limit, Request::Ask(ask))?);
+        let key = [&*self.prefix, key].concat();
+        let command = |name, script: &str| {
+            let mut command = ::redis::cmd(name);
+            command.arg(script).arg(1).arg(&key).arg(&arguments);
+            command
+        };
+        let by_hash = command("EVALSHA", &self.hashes[script as usize]);
+        let acknowledged = match self.redis.durable("acquire", &by_hash, wait).await {
             Err(error) if is_unknown_script(&error) => {
-                self.redis.durable("acquire", &self.by_text(&call), wait).await?
+                self.redis.durable("acquire", &command("EVAL", script.text()), wait).await?
             }
             result => result?,
         };
-        let answer = parse(&acknowledged.value, script::answer)?;
+        let Value::Array(items) = acknowledged.value else { return Err(unlike()) };
+        let integers = items.iter().map(|item| match item {
+            Value::Int(integer) => Some(*integer),
+            _ => None,
+        });
+        let answer = script::answer(&integers.collect::<Option<Vec<_>>>().ok_or_else(unlike)?)?;
         Ok(Acknowledged { answer, replicas: acknowledged.replicas })
     }
 
-    fn call(&self, key: &[u8], limit: &Limit, request: Request) -> Result<Call> {
-        let script = Script::of(limit);
-        let arguments = self.arguments(limit, request)?;
+    fn arguments(&self, limit: &Limit, request: Request) -> Result<Vec<u64>> {
+        script::arguments(limit, request, self.now.as_ref().map(|now| now()))
+    }
+
+    async fn run<T>(
+        &self,
+        op: &'static str,
+        key: &[u8],
+        limit: &Limit,
+        request: Request,
+        read: fn(&[i64]) -> Result<T>,
+    ) -> Result<T> {
+        let (script, arguments) = (Script::of(limit), self.arguments(limit, request)?);
+        let connection = self.redis.connection()?;
         let key = [&*self.prefix, key].concat();
-        let by_hash = command("EVALSHA", &self.hashes[script as usize], &key, &arguments);
-        Ok(Call { script, key, arguments, by_hash })
-    }
-
-    /// What stands behind the key, as text.
-    fn arguments(&self, limit: &Limit, request: Request) -> Result<Vec<String>> {
-        let now = self.now.as_ref().map(|now| now());
-        Ok(script::arguments(limit, request, now)?.iter().map(u64::to_string).collect())
-    }
-
-    fn by_text(&self, call: &Call) -> Cmd {
-        command("EVAL", call.script.text(), &call.key, &call.arguments)
-    }
-
-    async fn run<T>(&self, op: &'static str, call: &Call, read: fn(&[i64]) -> Result<T>) -> Result<T> {
-        let backend = self.redis.backend();
-        let mut connection = self.redis.connection()?;
-        let reply = match call.by_hash.query_async::<Value>(&mut connection).await {
-            Err(error) if error.kind() == UNKNOWN_SCRIPT => {
-                self.by_text(call).query_async::<Value>(&mut connection).await
-            }
-            result => result,
+        let send = async |command: KeyedCommand| {
+            let mut batch = Batch::with_capacity(1);
+            batch.push_keyed(&command, &key);
+            connection.send(op, &batch).await.pop().ok_or_else(unlike)?
         };
-        parse(&reply.map_err(|error| redis_error(backend, op, error))?, read)
+        let reply = match send(call("EVALSHA", &self.hashes[script as usize], &arguments)).await {
+            Err(error) if is_unknown_script(&error) => send(call("EVAL", script.text(), &arguments)).await,
+            reply => reply,
+        };
+        parse(&reply?, read)
     }
 }
 
-/// A request as it is sent.
-struct Call {
-    script: Script,
-    key: Vec<u8>,
-    arguments: Vec<String>,
-    by_hash: Cmd,
-}
-
-const UNKNOWN_SCRIPT: Driver = Driver::Server(ServerErrorKind::NoScript);
-
-fn command(name: &str, script: &str, key: &[u8], arguments: &[String]) -> Cmd {
-    let bytes = arguments.iter().map(String::len).sum::<usize>();
-    let mut command =
-        Cmd::with_capacity(4 + arguments.len(), name.len() + script.len() + 1 + key.len() + bytes);
-    command.arg(name).arg(script).arg(1).arg(key);
+fn call(name: &str, script: &str, arguments: &[u64]) -> KeyedCommand {
+    let mut command = KeyedCommand::new([name, script, "1"]);
     for argument in arguments {
-        command.arg(argument.as_bytes());
+        command.number(*argument);
     }
     command
 }
@@ -212,21 +208,19 @@ fn is_unknown_script(error: &Error) -> bool {
     driver.is_some_and(|error| error.kind() == UNKNOWN_SCRIPT)
 }
 
-/// Reads the integers of a reply.
-fn parse<T>(reply: &Value, read: fn(&[i64]) -> Result<T>) -> Result<T> {
-    let unlike =
-        || Error::new(ErrorKind::Corrupt, "redis", "acquire", "the script replied no list of integers");
-    let Value::Array(items) = reply else { return Err(unlike()) };
-    // No script replies as many.
-    let mut numbers = [0; 8];
-    if items.len() > numbers.len() {
-        return Err(unlike());
+const UNKNOWN_SCRIPT: Driver = Driver::Server(ServerErrorKind::NoScript);
+
+fn parse<T>(reply: &Reply, read: fn(&[i64]) -> Result<T>) -> Result<T> {
+    match reply {
+        Reply::Integers(integers) => read(integers),
+        // No script replies with more integers than those hold.
+        _ => Err(unlike()),
     }
-    for (number, item) in numbers.iter_mut().zip(items) {
-        let Value::Int(integer) = item else { return Err(unlike()) };
-        *number = *integer;
-    }
-    read(&numbers[..items.len()])
+}
+
+#[cold]
+fn unlike() -> Error {
+    Error::new(ErrorKind::Corrupt, "redis", "acquire", "the script replied no list of integers")
 }
 
 impl Store for RedisStore {
@@ -236,8 +230,7 @@ impl Store for RedisStore {
 
     async fn ask(&self, key: &[u8], limit: &Limit, ask: Ask) -> Result<Answer> {
         let Some((wait, too_few)) = self.wait else {
-            let call = self.call(key, limit, Request::Ask(ask))?;
-            return self.run("acquire", &call, script::answer).await;
+            return self.run("acquire", key, limit, Request::Ask(ask), script::answer).await;
         };
         let Acknowledged { answer, replicas } = self.ask_waiting(key, limit, ask, wait).await?;
         if replicas >= wait.replicas() || answer.taken == 0 {
@@ -258,8 +251,7 @@ impl Store for RedisStore {
     }
 
     async fn refund(&self, key: &[u8], limit: &Limit, cost: u32, taken_at: u64) -> Result<()> {
-        let call = self.call(key, limit, Request::Refund { cost, taken_at })?;
-        self.run("refund", &call, script::refunded).await
+        self.run("refund", key, limit, Request::Refund { cost, taken_at }, script::refunded).await
     }
 
     async fn health(&self) -> Result<()> {
@@ -278,26 +270,26 @@ impl AskMany for RedisStore {
             return asks.iter().map(|_| Err(closed(self.redis.backend()))).collect();
         };
         let hash = &self.hashes[Script::of(limit) as usize];
-        let (mut commands, mut refused) = (Vec::with_capacity(asks.len()), Vec::new());
+        let (mut batch, mut refused) = (Batch::with_capacity(asks.len()), Vec::new());
         // Most ask for the same.
-        let mut last: Option<(Ask, Vec<String>)> = None;
+        let mut last: Option<(Ask, KeyedCommand)> = None;
         let mut name = self.prefix.to_vec();
         for (place, (key, ask)) in asks.iter().enumerate() {
-            if last.as_ref().is_none_or(|(last, _)| last != ask) {
-                match self.arguments(limit, Request::Ask(*ask)) {
-                    Ok(arguments) => last = Some((*ask, arguments)),
+            let command = match &mut last {
+                Some((last, command)) if last == ask => command,
+                last => match self.arguments(limit, Request::Ask(*ask)) {
+                    Ok(arguments) => &mut last.insert((*ask, call("EVALSHA", hash, &arguments))).1,
                     Err(error) => {
                         refused.push((place, error));
                         continue;
                     }
-                }
-            }
+                },
+            };
             name.truncate(self.prefix.len());
             name.extend_from_slice(key);
-            let arguments = last.as_ref().map_or(&[][..], |(_, arguments)| arguments);
-            commands.push(command("EVALSHA", hash, &name, arguments));
+            batch.push_keyed(command, &name);
         }
-        let replies = self.each(&connection, limit, &commands).await;
+        let replies = self.each(&connection, limit, &batch).await;
         let mut answers: Vec<Result<Answer>> =
             replies.into_iter().map(|reply| parse(&reply?, script::answer)).collect();
         for (place, error) in refused {
@@ -308,14 +300,9 @@ impl AskMany for RedisStore {
 }
 
 impl RedisStore {
-    /// The replies to `commands`, after the script was loaded where it was unknown.
-    async fn each(
-        &self,
-        connection: &RedisConnection,
-        limit: &Limit,
-        commands: &[Cmd],
-    ) -> Vec<Result<Value>> {
-        let mut replies = connection.each("acquire", commands).await;
+    /// The replies to `batch`, after the script was loaded where it was unknown.
+    async fn each(&self, connection: &RedisConnection, limit: &Limit, batch: &Batch) -> Vec<Result<Reply>> {
+        let mut replies = connection.send("acquire", batch).await;
         // Flushed in between, or a node that has joined since, needs another turn.
         for _ in 0..LOADS {
             let unknown: Vec<usize> = (0..replies.len())
@@ -328,9 +315,9 @@ impl RedisStore {
             let mut load = ::redis::cmd("SCRIPT");
             load.arg("LOAD").arg(Script::of(limit).text());
             let _ = load.query_async::<Value>(&mut connection.clone()).await;
-            let again: Vec<Cmd> = unknown.iter().map(|place| commands[*place].clone()).collect();
-            for (place, reply) in unknown.iter().zip(connection.each("acquire", &again).await) {
-                replies[*place] = reply;
+            let again = connection.send("acquire", &batch.select(&unknown)).await;
+            for (place, reply) in unknown.into_iter().zip(again) {
+                replies[place] = reply;
             }
         }
         replies

@@ -1,8 +1,8 @@
 //! Many commands at once, each for itself.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use redis::{Cmd, RedisError, Value};
+use redis::{RedisError, Value};
 use tokio::time::Instant;
 
 use super::{
@@ -11,7 +11,9 @@ use super::{
     error::{Failure, redis_error},
     link::{Link, Pending},
     node::ASKING,
-    route::{Route, route},
+    packed::Batch,
+    resp::Reply,
+    route::{Route, route_of},
 };
 use crate::Error;
 
@@ -22,29 +24,28 @@ pub(super) async fn each(
     server: &Server,
     backend: &'static str,
     op: &'static str,
-    commands: &[Cmd],
-) -> Vec<Result<Value, Error>> {
-    let result = |answer| match answer {
-        Value::ServerError(error) => Err(redis_error(backend, op, RedisError::from(error))),
-        value => Ok(value),
+    batch: &Batch,
+) -> Vec<Result<Reply, Error>> {
+    let result = |reply| match reply {
+        Reply::Value(Value::ServerError(error)) => Err(redis_error(backend, op, RedisError::from(error))),
+        reply => Ok(reply),
     };
-    let mut results = Vec::with_capacity(commands.len());
-    for commands in commands.chunks(TOGETHER) {
+    let mut results = Vec::with_capacity(batch.len());
+    while results.len() < batch.len() {
+        let places = results.len()..batch.len().min(results.len() + TOGETHER);
         match server {
             Server::Single(node) => {
-                let encode =
-                    |out: &mut Vec<u8>| commands.iter().for_each(|command| command.write_packed_command(out));
-                match node.request(commands.len(), node.deadline(), encode).await {
-                    Ok(answers) => results.extend(answers.into_iter().map(result)),
-                    Err(failure) => {
-                        results.extend(commands.iter().map(|_| Err(failure.clone().at(backend, op))));
-                    }
+                let bytes = batch.encoded(places.clone());
+                let encode = |out: &mut Vec<u8>| out.extend_from_slice(bytes);
+                match node.request(places.len(), node.deadline(), encode).await {
+                    Ok(replies) => results.extend(replies.into_iter().map(result)),
+                    Err(failure) => results.extend(places.map(|_| Err(failure.clone().at(backend, op)))),
                 }
             }
             Server::Cluster(cluster) => {
-                let answers = on_cluster(cluster, commands).await;
+                let answers = on_cluster(cluster, batch, places).await;
                 results.extend(answers.into_iter().map(|answer| match answer {
-                    Ok(answer) => result(answer),
+                    Ok(reply) => result(reply),
                     Err(failure) => Err(failure.at(backend, op)),
                 }));
             }
@@ -53,29 +54,34 @@ pub(super) async fn each(
     results
 }
 
-type Answers = Vec<Result<Value, Failure>>;
+type Answers = Vec<Result<Reply, Failure>>;
 
-async fn on_cluster(cluster: &Arc<Cluster>, commands: &[Cmd]) -> Answers {
+async fn on_cluster(cluster: &Arc<Cluster>, batch: &Batch, places: Range<usize>) -> Answers {
     let deadline = Instant::now() + cluster.settings.request_timeout;
-    let routes: Vec<_> = commands.iter().map(route).collect();
-    let mut answers: Answers = commands.iter().map(|_| Ok(Value::Nil)).collect();
+    let first = places.start;
+    let routes: Vec<_> = places.clone().map(|place| route_of(batch.words(place))).collect();
+    let mut answers: Answers = places.map(|_| Ok(Reply::Value(Value::Nil))).collect();
     let Groups { mut parts, homeless } = cluster.group(routes.iter().copied());
     for index in homeless {
         answers[index] = Err(Failure::down("no node is known to serve the slot"));
     }
     let mut course = Course::new();
     while !parts.is_empty() {
-        send(&parts, commands, deadline, &mut answers).await;
+        send(&parts, batch, first, deadline, &mut answers).await;
         let mut next: Vec<Part> = Vec::new();
         let mut course_is_open = None;
         for (node, items) in parts {
             let mut is_lost = false;
             for (index, asking) in items {
-                let Ok(answer) = &answers[index] else {
-                    is_lost = true;
-                    continue;
+                let refusal = match &answers[index] {
+                    Ok(Reply::Value(value)) => refusal(value),
+                    Ok(_) => None,
+                    Err(_) => {
+                        is_lost = true;
+                        continue;
+                    }
                 };
-                let (Some(refusal), Route::Slot(slot)) = (refusal(answer), routes[index]) else { continue };
+                let (Some(refusal), Route::Slot(slot)) = (refusal, routes[index]) else { continue };
                 // One step, and at most one pause, for all that were refused together.
                 let goes_on = match course_is_open {
                     Some(goes_on) => goes_on,
@@ -98,12 +104,12 @@ async fn on_cluster(cluster: &Arc<Cluster>, commands: &[Cmd]) -> Answers {
 }
 
 /// Sends to all nodes before it waits for the first.
-async fn send(parts: &[Part], commands: &[Cmd], deadline: Instant, answers: &mut Answers) {
+async fn send(parts: &[Part], batch: &Batch, first: usize, deadline: Instant, answers: &mut Answers) {
     let mut pending = Vec::with_capacity(parts.len());
     let mut connecting = Vec::new();
     for part in parts {
         match part.0.ready() {
-            Ok(Some(link)) => pending.push((part, start(link, part, commands))),
+            Ok(Some(link)) => pending.push((part, start(link, part, batch, first))),
             Ok(None) => connecting.push(part),
             Err(failure) => pending.push((part, Err(failure))),
         }
@@ -111,24 +117,24 @@ async fn send(parts: &[Part], commands: &[Cmd], deadline: Instant, answers: &mut
     // All of them are being connected to by now, so that the slowest one alone is waited for.
     for part in connecting {
         let started = match part.0.link(deadline).await {
-            Ok(link) => start(link, part, commands),
+            Ok(link) => start(link, part, batch, first),
             Err(failure) => Err(failure),
         };
         pending.push((part, started));
     }
     for ((_, items), started) in pending {
-        let values = match started {
+        let replies = match started {
             Ok((link, pending)) => link.wait(pending, deadline).await,
             Err(failure) => Err(failure),
         };
-        match values {
-            Ok(values) => {
-                let mut values = values.into_iter();
+        match replies {
+            Ok(replies) => {
+                let mut replies = replies.into_iter();
                 for (index, asking) in items {
                     if *asking {
-                        values.next();
+                        replies.next();
                     }
-                    answers[*index] = values.next().ok_or_else(Failure::broken);
+                    answers[*index] = replies.next().ok_or_else(Failure::broken);
                 }
             }
             Err(failure) => items.iter().for_each(|(index, _)| answers[*index] = Err(failure.clone())),
@@ -136,14 +142,19 @@ async fn send(parts: &[Part], commands: &[Cmd], deadline: Instant, answers: &mut
     }
 }
 
-fn start(link: Arc<Link>, (_, items): &Part, commands: &[Cmd]) -> Result<(Arc<Link>, Pending), Failure> {
+fn start(
+    link: Arc<Link>,
+    (_, items): &Part,
+    batch: &Batch,
+    first: usize,
+) -> Result<(Arc<Link>, Pending), Failure> {
     let due = items.len() + items.iter().filter(|(_, asking)| *asking).count();
     let pending = link.send(due, |out| {
         for (index, asking) in items {
             if *asking {
                 out.extend_from_slice(ASKING);
             }
-            commands[*index].write_packed_command(out);
+            out.extend_from_slice(batch.encoded(first + index..first + index + 1));
         }
     })?;
     Ok((link, pending))

@@ -9,6 +9,7 @@ use super::{
     connection::Server,
     error::{Failure, redis_error},
     node::{ASKING, Node},
+    resp::Reply,
     route::{Route, route},
 };
 use crate::{Error, ErrorKind, Retry};
@@ -138,7 +139,8 @@ pub(super) async fn durable(
                 waiting.write_packed_command(out);
             };
             let mut answers = node.request_alone(due, patience, encode).await?;
-            let (waited, value) = (answers.pop(), answers.pop());
+            let mut last = || answers.pop().map(Reply::into_value);
+            let (waited, value) = (last(), last());
             value.zip(waited).ok_or_else(Failure::broken)
         }
     };

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{error::Failure, link::Link, tls::Tls};
+use super::{error::Failure, link::Link, resp::Reply, tls::Tls};
 use crate::{Config, ErrorKind, Result, Retry};
 
 /// What all connections of one client have in common.
@@ -98,7 +98,7 @@ impl Settings {
         let pending = link.send(commands.len(), |out| {
             commands.iter().for_each(|command: &Cmd| command.write_packed_command(out));
         })?;
-        link.wait(pending, deadline).await?.into_iter().try_for_each(greeted)
+        link.wait(pending, deadline).await?.into_iter().map(Reply::into_value).try_for_each(greeted)
     }
 
     /// What is said first on every connection.

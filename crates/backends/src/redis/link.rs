@@ -2,7 +2,8 @@
 //!
 //! Requests are encoded straight into one buffer, which is written whenever the one before has gone out:
 //! the busier the connection, the more requests go with one system call. Answers come in the order of
-//! the requests. The driver's own multiplexed connection takes half as much processor time again for a
+//! the requests. Where answers are awaited already, the task that writes first lets those run that the last
+//! answers woke: written one by one, requests of 64 tasks take three times the processor time. The driver's own multiplexed connection takes half as much processor time again for a
 //! command of a deep pipeline, does not tell which of its requests had been sent when it broke, and goes
 //! on with a server that says nothing; its cluster drops all answers to a pipeline for one redirection.
 
@@ -16,17 +17,16 @@ use std::{
     time::Duration,
 };
 
-use redis::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{Notify, oneshot},
-    task::AbortHandle,
+    task::{AbortHandle, yield_now},
     time::{Instant, timeout_at},
 };
 
 use super::{
     error::Failure,
-    resp::{Decoder, Garbage},
+    resp::{Decoder, Garbage, Reply},
 };
 use crate::{ErrorKind, Retry};
 
@@ -51,7 +51,7 @@ pub(super) struct Link {
 /// An answer that is under way. Dropping it leaves the request as it is and discards its answer.
 #[derive(Debug)]
 pub(super) struct Pending {
-    answers: oneshot::Receiver<Vec<Value>>,
+    answers: oneshot::Receiver<Vec<Reply>>,
     ticket: Ticket,
 }
 
@@ -82,6 +82,8 @@ struct Queue {
     /// Bytes ever appended to `out`, and those that were taken from it to be written.
     appended: u64,
     taken: u64,
+    /// Commands in `out`.
+    commands: usize,
     waiters: VecDeque<Waiter>,
     /// Since when an answer has been due, if nothing was read but that many pieces.
     silent: Option<(u64, Instant)>,
@@ -92,7 +94,9 @@ struct Queue {
 struct Waiter {
     /// How many answers there will be.
     due: usize,
-    answers: oneshot::Sender<Vec<Value>>,
+    /// Those that have come. Reserved by who sends, and so by the thread that frees it.
+    answers: Vec<Reply>,
+    sender: oneshot::Sender<Vec<Reply>>,
 }
 
 impl Link {
@@ -148,6 +152,7 @@ impl Link {
             return Err(Failure::new(ErrorKind::Overloaded, Retry::Safe, text));
         }
         let (sender, answers) = oneshot::channel();
+        let room = Vec::with_capacity(due);
         let reads = self.shared.reads.load(Ordering::Relaxed);
         let mut queue = self.shared.queue();
         if let Some(failure) = &queue.ended {
@@ -161,7 +166,8 @@ impl Link {
         }
         encode(&mut queue.out);
         queue.appended += (queue.out.len() - before) as u64;
-        queue.waiters.push_back(Waiter { due, answers: sender });
+        queue.commands += due;
+        queue.waiters.push_back(Waiter { due, answers: room, sender });
         drop(queue);
         self.shared.filled.notify_one();
         Ok(Pending { answers, ticket: Ticket { start, reads, at: Instant::now() } })
@@ -169,7 +175,7 @@ impl Link {
 
     /// Waits for the answers, one a command. After `deadline` they are a time-out, which gives up the
     /// whole connection when the server has not said a word since the request.
-    pub(super) async fn wait(&self, pending: Pending, deadline: Instant) -> Result<Vec<Value>, Failure> {
+    pub(super) async fn wait(&self, pending: Pending, deadline: Instant) -> Result<Vec<Reply>, Failure> {
         let Pending { answers, ticket } = pending;
         match timeout_at(deadline, answers).await {
             Ok(Ok(answers)) => Ok(answers),
@@ -231,6 +237,12 @@ impl Shared {
         }
     }
 
+    /// Whether others wait for answers than those whose requests are to be written.
+    fn is_shared(&self) -> bool {
+        let commands = self.queue().commands;
+        self.awaited.load(Ordering::Relaxed) > commands
+    }
+
     /// Why there is no answer to a request of a connection that ended.
     fn why(&self, ticket: Ticket) -> Failure {
         let queue = self.queue();
@@ -244,6 +256,7 @@ impl Queue {
     fn take(&mut self, bytes: &mut Vec<u8>) {
         mem::swap(&mut self.out, bytes);
         self.taken += bytes.len() as u64;
+        self.commands = 0;
     }
 }
 
@@ -262,6 +275,10 @@ async fn write(shared: &Shared, mut writer: impl AsyncWrite + Unpin) -> Failure 
         shared.queue().take(&mut bytes);
         if bytes.is_empty() {
             shared.filled.notified().await;
+            if shared.is_shared() {
+                // Tasks that are about to send, since the last answers woke them, go with the same system call.
+                yield_now().await;
+            }
             continue;
         }
         // Over TLS what is written need not have been sent.
@@ -277,8 +294,7 @@ async fn write(shared: &Shared, mut writer: impl AsyncWrite + Unpin) -> Failure 
 async fn read(shared: &Shared, mut reader: impl AsyncRead + Unpin) -> Failure {
     let (mut decoder, mut buffer) = (Decoder::default(), Vec::with_capacity(READ_BYTES));
     // Taken from the queue many at a time. When this function is dropped, so are they.
-    let mut waiters = VecDeque::new();
-    let mut answers = Vec::new();
+    let mut waiters = VecDeque::<Waiter>::new();
     loop {
         if buffer.capacity() - buffer.len() < READ_BYTES / 2 {
             buffer.reserve(READ_BYTES.max(buffer.len()));
@@ -290,10 +306,10 @@ async fn read(shared: &Shared, mut reader: impl AsyncRead + Unpin) -> Failure {
         shared.reads.fetch_add(1, Ordering::Relaxed);
         let mut at = 0;
         loop {
-            let value = match decoder.decode(&buffer[at..]) {
-                Ok(Some((value, len))) => {
+            let reply = match decoder.decode(&buffer[at..]) {
+                Ok(Some((reply, len))) => {
                     at += len;
-                    value
+                    reply
                 }
                 Ok(None) => break,
                 Err(Garbage) => {
@@ -304,21 +320,16 @@ async fn read(shared: &Shared, mut reader: impl AsyncRead + Unpin) -> Failure {
             if waiters.is_empty() {
                 mem::swap(&mut waiters, &mut shared.queue().waiters);
             }
-            let Some(first) = waiters.front() else {
+            let Some(first) = waiters.front_mut() else {
                 // Nobody asked: what the server says before it hangs up.
                 return Failure::broken();
             };
-            let due = first.due;
-            if answers.is_empty() {
-                answers.reserve_exact(due);
-            }
-            answers.push(value);
-            if answers.len() == due {
-                shared.awaited.fetch_sub(due, Ordering::Relaxed);
-                let complete = mem::take(&mut answers);
+            first.answers.push(reply);
+            if first.answers.len() == first.due {
+                shared.awaited.fetch_sub(first.due, Ordering::Relaxed);
                 if let Some(waiter) = waiters.pop_front() {
                     // A caller that was dropped wants no answer.
-                    let _ = waiter.answers.send(complete);
+                    let _ = waiter.sender.send(waiter.answers);
                 }
             }
         }
@@ -331,6 +342,13 @@ async fn read(shared: &Shared, mut reader: impl AsyncRead + Unpin) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use redis::Value;
     use tokio::io::{DuplexStream, duplex, split};
 
     use super::*;
@@ -348,6 +366,10 @@ mod tests {
         link.send(due, |out| out.extend_from_slice(bytes)).unwrap()
     }
 
+    fn integer(value: i64) -> Reply {
+        Reply::Value(Value::Int(value))
+    }
+
     async fn expect(server: &mut DuplexStream, bytes: &[u8]) {
         let mut got = vec![0; bytes.len()];
         server.read_exact(&mut got).await.unwrap();
@@ -362,8 +384,51 @@ mod tests {
         drop(dropped);
         expect(&mut server, b"abc").await;
         server.write_all(b":1\r\n:2\r\n:3\r\n:4\r\n").await.unwrap();
-        assert_eq!(link.wait(first, deadline).await.unwrap(), [Value::Int(1), Value::Int(2)]);
-        assert_eq!(link.wait(last, deadline).await.unwrap(), [Value::Int(4)]);
+        assert_eq!(link.wait(first, deadline).await.unwrap(), [1, 2].map(integer));
+        assert_eq!(link.wait(last, deadline).await.unwrap(), [integer(4)]);
+    }
+
+    /// Notes the length of each piece that is written.
+    struct Pieces(Arc<Mutex<Vec<usize>>>);
+
+    impl AsyncWrite for Pieces {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0.lock().unwrap().push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_many_tasks_send_is_written_in_one_piece() {
+        let pieces = Arc::new(Mutex::new(Vec::new()));
+        let written = || pieces.lock().unwrap().iter().sum::<usize>();
+        let (reader, _server) = duplex(64);
+        let link = Arc::new(Link::new(reader, Pieces(Arc::clone(&pieces)), LONG));
+        // One request alone waits for nobody; from then on an answer is due.
+        send(&link, b"a", 1);
+        while written() < 1 {
+            yield_now().await;
+        }
+        let sender = Arc::clone(&link);
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                let link = Arc::clone(&sender);
+                tokio::spawn(async move { send(&link, b"b", 1) });
+            }
+        });
+        while written() < 21 {
+            yield_now().await;
+        }
+        // The runtime may look after its sockets in between.
+        assert!(pieces.lock().unwrap().len() <= 3, "{:?}", pieces.lock().unwrap());
     }
 
     #[tokio::test]

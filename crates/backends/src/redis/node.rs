@@ -18,6 +18,7 @@ use super::{
     endpoint::{Address, Settings},
     error::Failure,
     link::Link,
+    resp::Reply,
 };
 use crate::{ErrorKind, Retry};
 
@@ -121,7 +122,7 @@ impl Node {
         due: usize,
         deadline: Instant,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Reply>, Failure> {
         let link = match self.ready()? {
             Some(link) => link,
             None => self.link(deadline).await?,
@@ -156,7 +157,7 @@ impl Node {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        self.request(offset + count, deadline, |out| {
+        let answers = self.request(offset + count, deadline, |out| {
             if pipeline.is_transaction() {
                 out.extend_from_slice(MULTI);
             }
@@ -164,8 +165,8 @@ impl Node {
             if pipeline.is_transaction() {
                 out.extend_from_slice(EXEC);
             }
-        })
-        .await
+        });
+        Ok(answers.await?.into_iter().map(Reply::into_value).collect())
     }
 
     /// Sends what `encode` appends on a connection that has no other request under way.
@@ -179,7 +180,7 @@ impl Node {
         due: usize,
         patience: Duration,
         encode: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<Vec<Reply>, Failure> {
         let deadline = Instant::now() + patience;
         // Known to be down, it is not tried once a request.
         self.link(deadline).await?;
@@ -235,8 +236,8 @@ impl std::fmt::Debug for Node {
 }
 
 /// The last of some answers.
-pub(super) fn last(mut answers: Vec<Value>) -> Value {
-    answers.pop().unwrap_or(Value::Nil)
+fn last(mut answers: Vec<Reply>) -> Value {
+    answers.pop().map_or(Value::Nil, Reply::into_value)
 }
 
 /// Tries to connect until it succeeds or nobody has the node any more; the only one of its node.

@@ -13,6 +13,7 @@ use super::{
     error::{Failure, redis_error},
     harmless,
     node::Node,
+    resp::Reply,
     route::{SLOTS, slot},
 };
 use crate::{Error, ErrorKind, Result, Retry};
@@ -193,7 +194,8 @@ async fn policy(node: &Arc<Node>) -> Result<Option<Policy>, Failure> {
 async fn exchange(node: &Arc<Node>, commands: &[&Cmd], wait: Duration) -> Result<Vec<Value>, Failure> {
     let patience = node.settings.request_timeout + wait;
     let encode = |out: &mut Vec<u8>| commands.iter().for_each(|command| command.write_packed_command(out));
-    node.request_alone(commands.len(), patience, encode).await
+    let replies = node.request_alone(commands.len(), patience, encode).await?;
+    Ok(replies.into_iter().map(Reply::into_value).collect())
 }
 
 /// What is known after some exchanges, each sent when the one before was answered; `None` while more

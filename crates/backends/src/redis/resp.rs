@@ -1,6 +1,6 @@
 //! Reads what a server says in the second version of its protocol, which every connection here speaks.
 
-use std::str;
+use std::{ops::Deref, str};
 
 use redis::Value;
 
@@ -12,6 +12,76 @@ const MAX_LEN: i64 = 512 << 20;
 /// What came is not the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Garbage;
+
+/// What a server replied to a command.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// A list of one to eight integers, as scripts reply: reading it allocates nothing.
+    Integers(Integers),
+    /// Anything else.
+    Value(Value),
+}
+
+/// A few integers. Dereferences to a slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Integers {
+    numbers: [i64; Self::MOST],
+    count: usize,
+}
+
+impl Reply {
+    /// As the driver has it.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        match self {
+            Self::Integers(integers) => Value::Array(integers.iter().copied().map(Value::Int).collect()),
+            Self::Value(value) => value,
+        }
+    }
+}
+
+impl Integers {
+    const MOST: usize = 8;
+
+    /// The list at the start of `bytes` and its length, if there is one as servers write it.
+    fn read(bytes: &[u8]) -> Option<(Self, usize)> {
+        let [b'*', digit @ b'1'..=b'8', b'\r', b'\n', ..] = bytes else { return None };
+        let mut integers = Self { numbers: [0; Self::MOST], count: usize::from(digit - b'0') };
+        let mut at = 4;
+        for number in &mut integers.numbers[..integers.count] {
+            let (&b':', mut rest) = bytes.get(at..)?.split_first()? else { return None };
+            at += 1;
+            let negative = rest.first() == Some(&b'-');
+            if negative {
+                rest = &rest[1..];
+                at += 1;
+            }
+            // So many digits overflow nothing here, and say so below.
+            let (mut sum, mut digits) = (0_u64, 0);
+            while let Some(digit) =
+                rest.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10)
+            {
+                sum = sum.wrapping_mul(10).wrapping_add(u64::from(digit));
+                digits += 1;
+            }
+            if !(1..=19).contains(&digits) || rest.get(digits..digits + 2)? != b"\r\n" {
+                return None;
+            }
+            at += digits + 2;
+            *number = if negative { 0_i64.checked_sub_unsigned(sum)? } else { i64::try_from(sum).ok()? };
+        }
+        Some((integers, at))
+    }
+}
+
+impl Deref for Integers {
+    type Target = [i64];
+
+    fn deref(&self) -> &[i64] {
+        &self.numbers[..self.count]
+    }
+}
 
 /// Takes answers off the front of a buffer that grows at its end.
 ///
@@ -32,16 +102,19 @@ struct Partial {
 
 impl Decoder {
     /// The first answer in `bytes` and its length; `None` when its end is missing.
-    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Option<(Value, usize)>, Garbage> {
+    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Option<(Reply, usize)>, Garbage> {
         if let Some(partial) = &mut self.partial {
             if !partial.skip(bytes)? {
                 return Ok(None);
             }
             self.partial = None;
         }
+        if let Some((integers, len)) = Integers::read(bytes) {
+            return Ok(Some((Reply::Integers(integers), len)));
+        }
         let mut at = 0;
         match value(bytes, &mut at, 0)? {
-            Some(value) => Ok(Some((value, at))),
+            Some(value) => Ok(Some((Reply::Value(value), at))),
             None => {
                 if !bytes.is_empty() {
                     self.partial = Some(Partial { seen: 0, values: 1 });
@@ -155,7 +228,9 @@ mod tests {
     use super::*;
 
     const ANSWERS: &[u8] = b":1\r\n:-9223372036854775808\r\n:9223372036854775807\r\n+OK\r\n+PONG\r\n$-1\r\n\
-        $0\r\n\r\n$5\r\na\r\nbc\r\n*-1\r\n*0\r\n*3\r\n:7\r\n*2\r\n$1\r\nx\r\n-ERR no\r\n+OK\r\n-MOVED 3 h:1\r\n";
+        $0\r\n\r\n$5\r\na\r\nbc\r\n*-1\r\n*0\r\n*3\r\n:7\r\n*2\r\n$1\r\nx\r\n-ERR no\r\n+OK\r\n-MOVED 3 h:1\r\n\
+        *3\r\n:1\r\n:-9223372036854775808\r\n:9223372036854775807\r\n*8\r\n:1\r\n:2\r\n:3\r\n:4\r\n:-5\r\n:6\r\n:7\r\n:0\r\n\
+        *9\r\n:1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n:7\r\n:8\r\n:9\r\n*2\r\n:1\r\n+OK\r\n";
 
     /// Feeds `ANSWERS` in pieces of this size.
     fn decode(piece: usize) -> Vec<Value> {
@@ -163,7 +238,7 @@ mod tests {
         for bytes in ANSWERS.chunks(piece) {
             buffer.extend_from_slice(bytes);
             while let Some((value, len)) = decoder.decode(&buffer).unwrap() {
-                values.push(value);
+                values.push(value.into_value());
                 buffer.drain(..len);
             }
         }
@@ -181,7 +256,7 @@ mod tests {
             value(rest, &mut at, 0).unwrap();
             rest = &rest[at..];
         }
-        assert_eq!(expected.len(), 12);
+        assert_eq!(expected.len(), 16);
         for piece in 1..=ANSWERS.len() {
             assert_eq!(decode(piece), expected, "in pieces of {piece}");
         }
@@ -190,9 +265,19 @@ mod tests {
     #[test]
     fn garbage_is_told_and_made_up_lengths_reserve_nothing() {
         let deep = "*1\r\n".repeat(MAX_DEPTH + 2);
-        for bytes in
-            ["HTTP/1.1 400\r\n", ":x\r\n", ":\r\n", ":9223372036854775808\r\n", "$1\r\nxyz", "*-2\r\n", &deep]
-        {
+        for bytes in [
+            "HTTP/1.1 400\r\n",
+            ":x\r\n",
+            ":\r\n",
+            ":9223372036854775808\r\n",
+            "$1\r\nxyz",
+            "*-2\r\n",
+            "*1\r\n:x\r\n",
+            "*1\r\n:9223372036854775808\r\n",
+            "*1\r\n:-9223372036854775809\r\n",
+            "*1\r\n:99999999999999999999\r\n",
+            &deep,
+        ] {
             assert_eq!(Decoder::default().decode(bytes.as_bytes()), Err(Garbage), "{bytes}");
         }
         assert_eq!(Decoder::default().decode(b"*536870912\r\n:1\r\n"), Ok(None));

@@ -55,10 +55,14 @@ const SECOND: [&str; 5] = ["BITOP", "MEMORY", "OBJECT", "XGROUP", "XINFO"];
 const STREAMS: [&str; 2] = ["XREAD", "XREADGROUP"];
 
 pub(super) fn route(command: &Cmd) -> Route {
-    let mut arguments = command.args_iter().map(|argument| match argument {
+    route_of(command.args_iter().map(|argument| match argument {
         Arg::Simple(bytes) => bytes,
         _ => &[],
-    });
+    }))
+}
+
+/// The same, by the words of a command.
+pub(super) fn route_of<'a>(mut arguments: impl Iterator<Item = &'a [u8]>) -> Route {
     let Some(name) = arguments.next() else { return Route::Any };
     // Most commands by far are scripts and those whose key comes first.
     let is = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));

@@ -332,7 +332,7 @@ impl Link {
             match self.decoder.decode(&self.buffer[self.at..]) {
                 Ok(Some((value, len))) => {
                     self.at += len;
-                    return Ok(value);
+                    return Ok(value.into_value());
                 }
                 Ok(None) => {}
                 Err(Garbage) => {

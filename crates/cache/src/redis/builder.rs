@@ -37,7 +37,8 @@ impl Builder<Raw> {
 
 impl<C> Builder<C> {
     /// Calls keys `prefix:key` instead of `cache:key`, and the channel `prefix:invalidated`. Caches that share servers
-    /// need prefixes of their own; braces in it put all keys of the cache into one slot of a cluster.
+    /// need prefixes of their own, none of which is another and a colon and more; braces in it put all keys of the
+    /// cache into one slot of a cluster.
     #[must_use]
     pub fn prefix(self, prefix: impl AsRef<[u8]>) -> Self {
         Self { prefix: prefix.as_ref().to_vec(), ..self }

@@ -1,6 +1,6 @@
 //! The scripts, as they are shipped, on real servers, against the rule in Rust: step by step the same answers.
 //!
-//! `LUA_STEPS` is how many random steps there are, 20,000 unless it says otherwise; `LUA_SEED` is which ones.
+//! `LUA_STEPS` is how many random steps there are, 8,000 unless it says otherwise; `LUA_SEED` is which ones.
 
 use std::process::ExitCode;
 

@@ -229,12 +229,6 @@ impl Test<'_> {
         let store = self.store(Redis::builder()).await?;
         let key = "k".to_owned();
         store.health().await?;
-        let error =
-            store.invalidate(&key, Floor::UNKNOWN, LONG, Ack::Fsync { local: true, replicas: 0 }).await;
-        assert_eq!(
-            error.unwrap_err().kind() == ErrorKind::Unsupported,
-            !Store::capability(&store).gives(Ack::Fsync { local: true, replicas: 0 })
-        );
         store.close().await?;
         store.close().await?;
         let mut errors = vec![

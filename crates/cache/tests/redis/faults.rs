@@ -13,7 +13,8 @@ use std::{
 };
 
 use cache::{
-    Ack, ErrorKind, Fill, Filled, Floor, Leased, Refusal, Store, Token, Version, Wish, redis::RedisStore,
+    Ack, ErrorKind, Fill, Filled, Floor, Leased, Refusal, Retry, Store, Token, Version, Wish,
+    redis::RedisStore,
 };
 use testkit::{Failed, RedisServer};
 use tokio::time::Instant;
@@ -160,5 +161,31 @@ pub(crate) async fn full(program: &str) -> Result<(), Failed> {
     set.arg("SET").arg("maxmemory").arg(0).query_async::<()>(&mut raw.connection()?).await?;
     let filled = store.fill(&other, token(1), fill("v", 9)).await?;
     assert_eq!(filled, Filled::Refused(Refusal::Revoked), "its lease went, too");
+    Ok(())
+}
+
+/// The user of the cache was given its keys, and not its channel.
+pub(crate) async fn forbidden(program: &str) -> Result<(), Failed> {
+    let server = RedisServer::builder(program).start()?;
+    let raw = connect(&server.url()).await?;
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER")
+        .arg("cache")
+        .arg("on")
+        .arg(">secret")
+        .arg("~cache:*")
+        .arg("resetchannels")
+        .arg("+@all");
+    user.query_async::<()>(&mut raw.connection()?).await?;
+    let url = format!("redis://cache:secret@{}", server.addr());
+    let store = Redis::new(connect(&url).await?);
+    let (key, floor) = ("k".to_owned(), Floor::at(Version::new(1).unwrap()));
+    store.put(&key, fill("v", 1)).await?;
+    let error = store.invalidate(&key, floor, LONG, Ack::None).await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Never, "{error}");
+    assert!(store.get(&key).await?.is_some());
+    let silent = Redis::builder().announce(false).build::<String, String>(connect(&url).await?);
+    silent.invalidate(&key, floor, LONG, Ack::None).await?;
+    assert_eq!(store.get(&key).await?, None);
     Ok(())
 }

@@ -12,11 +12,12 @@ mod entries;
 mod faults;
 
 /// With servers of their own.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "a_flushed_script_is_not_noticed",
     "a_fill_after_a_restart_that_forgot_is_refused",
     "a_fill_after_a_restart_that_remembered_is_stored",
     "a_server_without_memory_still_forgets_content",
+    "who_may_not_publish_changes_nothing",
     "a_replica_acknowledges_an_invalidation",
     "a_frozen_replica_acknowledges_nothing",
     "an_acknowledgement_survives_a_flushed_script",
@@ -55,6 +56,7 @@ fn own() -> Setup<&'static str> {
                 "a_fill_after_a_restart_that_forgot_is_refused" => faults::restarted(program, false).await,
                 "a_fill_after_a_restart_that_remembered_is_stored" => faults::restarted(program, true).await,
                 "a_server_without_memory_still_forgets_content" => faults::full(program).await,
+                "who_may_not_publish_changes_nothing" => faults::forbidden(program).await,
                 "a_replica_acknowledges_an_invalidation" => acks::acknowledged(program).await,
                 "a_frozen_replica_acknowledges_nothing" => acks::frozen(program).await,
                 "an_acknowledgement_survives_a_flushed_script" => acks::flushed(program).await,

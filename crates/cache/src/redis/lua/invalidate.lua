@@ -9,6 +9,10 @@ elseif there then
   -- The write may be older than what was filled since: what is older than that stays refused.
   floor = max(floor, version - 1)
 end
+-- First, so that who may not publish changes nothing. Nobody reads in between.
+if ARGV[4] ~= '' then
+  call('PUBLISH', ARGV[4], write('>BI8', 1, floor) .. string.sub(key, ARGV[5] + 1))
+end
 if ends > now then
   local set = try('SET', key, bare(floor, ends, 0, NOBODY), 'PX', ends - now + outlive)
   -- A server without memory for a floor must not go on serving the content: then it is as if the floor was evicted.
@@ -17,8 +21,5 @@ if ends > now then
   end
 else
   call('DEL', key)
-end
-if ARGV[4] ~= '' then
-  call('PUBLISH', ARGV[4], write('>BI8', 1, floor) .. string.sub(key, ARGV[5] + 1))
 end
 return 0
