@@ -94,14 +94,16 @@ pub(crate) async fn check<T: Store<u64, Value>>(
     checked
 }
 
-/// Until every invalidation is delivered, and the store answers.
+/// Until every write has ended and every invalidation is delivered, and the store answers.
 async fn quiet<T: Store<u64, Value>>(
     cache: &Cache<u64, Value, Database, Watched<T>>,
 ) -> std::result::Result<(), String> {
     let clock = PreciseClock::new();
     let began = clock.now();
     loop {
-        let waiting = cache.pending();
+        // An interrupted run leaves writes under way, each of which ends with its invalidation.
+        let under_way = cache.source().begun().saturating_sub(cache.stats().writes);
+        let waiting = cache.pending() as u64 + under_way;
         let health = cache.health().await;
         match health {
             Ok(()) if waiting == 0 => return Ok(()),

@@ -1,5 +1,7 @@
 //! The database behind the cache, timed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bench::BoxError;
 use cache::{Floor, Reads, Result, Row, Source, StoreError};
 
@@ -11,6 +13,8 @@ pub(crate) struct Database {
     pub(crate) rows: Rows,
     pub(crate) loads: Stage,
     pub(crate) writes: Stage,
+    /// Writes that it did not confirm.
+    failed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -22,7 +26,12 @@ pub(crate) enum Rows {
 
 impl Database {
     pub(crate) fn new(rows: Rows, every: u64) -> Result<Self, BoxError> {
-        Ok(Self { rows, loads: Stage::new(every)?, writes: Stage::new(every)? })
+        Ok(Self { rows, loads: Stage::new(every)?, writes: Stage::new(every)?, failed: AtomicU64::new(0) })
+    }
+
+    /// Writes that it confirmed, or that are under way.
+    pub(crate) fn begun(&self) -> u64 {
+        self.writes.calls().saturating_sub(self.failed.load(Ordering::Relaxed))
     }
 
     /// The rows as they are now, from no replica that lags; neither timed nor counted.
@@ -68,7 +77,10 @@ impl Source<u64, Value> for Database {
                     Rows::Cql(rows) => rows.store(*key, value).await,
                 }
             })
-            .await?;
+            .await
+            .inspect_err(|_| {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            })?;
         if let Some(value) = value {
             value.written(version);
         }

@@ -30,6 +30,9 @@ use crate::{
 /// A call in memory is timed seldom, since reading the clock costs as much.
 const EVERY_IN_MEMORY: u64 = 16;
 
+/// As many writes as come while a server is started again.
+const MOST_PENDING: usize = 1 << 16;
+
 /// A store, and what belongs to it.
 struct Place<T> {
     store: T,
@@ -63,6 +66,9 @@ pub(crate) fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
     let own = servers::spawn(args)?;
     let remote = runtime.block_on(servers::connect(args, &own))?;
     ceilings.extend(remote.ceilings(args, config.concurrency));
+    let reads = floor::Reads::new(Arc::clone(&remote.store), args.rows.batch);
+    runtime.block_on(reads.fill(args.rows.payload))?;
+    ceilings.push(reads.measure(&config).map_err(anyhow::Error::from_boxed)?);
     let place = Place {
         store: Arc::clone(&remote.store),
         behind: remote.behind.clone(),
@@ -138,6 +144,7 @@ fn measure<T: Store<u64, Value> + Clone>(
         .stale_for(args.cache.stale_for)
         .negative_ttl((!negative_ttl.is_zero()).then_some(negative_ttl))
         .ack(args.cache.ack.0)
+        .max_pending(MOST_PENDING)
         .seed(args.run.seed)
         .build()?;
     let mix = Mix {
