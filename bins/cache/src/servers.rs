@@ -8,7 +8,7 @@ use std::{
 use backends::{Config, Redis};
 use bench::{Ceiling, Fact};
 use bytes::Bytes;
-use cache::{Ack, Codec, DynStore, Result, Tiered, redis::RedisStore};
+use cache::{Ack, Codec, DynStore, RedisStore, Result, Tiered};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
