@@ -63,7 +63,7 @@ pub(crate) struct RowArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Faults")]
 pub(crate) struct FaultArgs {
-    /// How long a load or a write of the database in memory takes, to the milliseconds of a timer
+    /// How long a load or a write of the database in memory takes on average, give or take a half
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) db_latency: Option<Duration>,
     /// Let a replica answer this share of the loads of the database in memory, that much behind, like 50%:20ms

@@ -103,9 +103,9 @@ async fn database(args: &Args, config: &Config) -> anyhow::Result<(Database, Vec
 
 fn table(args: &Args, _: &Config) -> (Rows, u64, Vec<Ceiling>) {
     let latency = args.faults.db_latency.unwrap_or_default();
-    let table = Table::new(args.rows.rows, args.rows.payload, latency);
+    let table = Table::new(args.rows.rows, args.rows.payload, latency, args.run.seed);
     let table = match args.faults.replica_lag {
-        Some(lag) => table.with_lag(lag.share, lag.delay, args.run.seed),
+        Some(lag) => table.with_lag(lag.share, lag.delay),
         None => table,
     };
     let every = if latency.is_zero() { EVERY_IN_MEMORY } else { 1 };

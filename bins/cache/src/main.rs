@@ -33,9 +33,9 @@ const EXAMPLES: &str = "\
 Examples:
   cache                                                  10M operations in memory, as fast as they go
   cache --capacity 1% --policy lru                       less room, and another policy
-  cache --protocol delete-after --db-latency 2ms --concurrency 256 --requests 200k
+  cache --protocol delete-after --db-latency 8ms --concurrency 2000 --requests 80k --rows 4k --capacity 40k --writes 30%
                                                          what most caches do leaves stale keys
-  cache --protocol lease --db-latency 2ms --concurrency 256 --requests 200k
+  cache --protocol lease --db-latency 8ms --concurrency 2000 --requests 80k --rows 4k --capacity 40k --writes 30%
                                                          and the lease leaves none
   cache --replica-lag 50%:20ms --evict 1000/s            loads from a replica that lags
   cache --backend redis --concurrency 64 --requests 1M   entries in a Redis

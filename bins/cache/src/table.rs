@@ -19,6 +19,8 @@ pub(crate) struct Table {
     versions: Box<[AtomicU64]>,
     payload: usize,
     latency: Duration,
+    seed: u64,
+    ways: AtomicU64,
     lag: Option<Lag>,
 }
 
@@ -43,13 +45,15 @@ const FIRST: u64 = 1;
 const SHARDS: u64 = 64;
 
 impl Table {
-    pub(crate) fn new(rows: u64, payload: usize, latency: Duration) -> Self {
+    /// A load or a write takes `latency` on average, from half of it to half as much again.
+    pub(crate) fn new(rows: u64, payload: usize, latency: Duration, seed: u64) -> Self {
         let versions = (0..rows).map(|_| AtomicU64::new(FIRST)).collect();
-        Self { versions, payload, latency, lag: None }
+        Self { versions, payload, latency, seed, ways: AtomicU64::new(0), lag: None }
     }
 
     /// Lets `share` of the loads be answered by a replica that is `delay` behind.
-    pub(crate) fn with_lag(self, share: f64, delay: Duration, seed: u64) -> Self {
+    pub(crate) fn with_lag(self, share: f64, delay: Duration) -> Self {
+        let seed = self.seed;
         let (loads, lagging) = (AtomicU64::new(0), AtomicU64::new(0));
         let written = (0..SHARDS).map(|_| Mutex::default()).collect();
         let lag = Lag { share, delay, seed, loads, lagging, clock: PreciseClock::new(), written };
@@ -108,10 +112,12 @@ impl Table {
         }
     }
 
-    /// The way there, or back.
+    /// The way there, or back: no two take the same time, or answers could not overtake each other.
     async fn half_way(&self) {
         if !self.latency.is_zero() {
-            tokio::time::sleep(self.latency / 2).await;
+            let way = self.ways.fetch_add(1, Ordering::Relaxed);
+            let part = 0.5 + Rng::new(self.seed ^ 0x7761_7973, way).unit();
+            tokio::time::sleep((self.latency / 2).mul_f64(part)).await;
         }
     }
 }
@@ -183,7 +189,7 @@ mod tests {
 
     #[test]
     fn each_write_has_a_version_of_its_own() {
-        let table = Table::new(10, 100, Duration::ZERO);
+        let table = Table::new(10, 100, Duration::ZERO, 1);
         assert_eq!(version(now(table.load(3))), 1);
         let (version_of_write, floor) = now(table.store(3)).unwrap();
         assert_eq!((version_of_write, floor.version().get()), (2, 1));
@@ -194,13 +200,13 @@ mod tests {
 
     #[test]
     fn a_replica_is_behind_by_the_writes_of_its_delay() {
-        let hour = Table::new(10, 100, Duration::ZERO).with_lag(1.0, Duration::from_secs(3600), 1);
+        let hour = Table::new(10, 100, Duration::ZERO, 1).with_lag(1.0, Duration::from_secs(3600));
         for _ in 0..3 {
             now(hour.store(3)).unwrap();
         }
         assert_eq!((version(now(hour.load(3))), version(hour.latest(3))), (1, 4));
         assert_eq!((hour.reads(), hour.lagging()), (Reads::MayLag, 1));
-        let none = Table::new(10, 100, Duration::ZERO).with_lag(1.0, Duration::ZERO, 1);
+        let none = Table::new(10, 100, Duration::ZERO, 1).with_lag(1.0, Duration::ZERO);
         now(none.store(3)).unwrap();
         assert_eq!(version(now(none.load(3))), 2, "nothing is on its way");
     }
