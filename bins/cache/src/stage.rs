@@ -1,0 +1,105 @@
+//! How long one stage of an operation takes: a call of the store, a load, a write of the database.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use bench::{
+    BoxError, Fact,
+    format::{grouped, nanos},
+};
+use clock::{Clock, PreciseClock, Time};
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+
+/// Latencies of calls, from which every nth is timed.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    clock: PreciseClock,
+    every: u64,
+    shards: Box<[Shard]>,
+}
+
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard {
+    calls: AtomicU64,
+    histogram: Mutex<Histogram<u64>>,
+}
+
+const SHARDS: usize = 4;
+
+thread_local! {
+    static SHARD: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS
+    };
+}
+
+impl Stage {
+    /// Times every nth call: reading the clock costs as much as a hit in memory.
+    pub(crate) fn new(every: u64) -> Result<Self, BoxError> {
+        const HOUR: u64 = 3_600_000_000_000;
+        let shard = || {
+            let histogram = Mutex::new(Histogram::new_with_bounds(1, HOUR, 3)?);
+            Ok(Shard { calls: AtomicU64::new(0), histogram })
+        };
+        let shards = (0..SHARDS).map(|_| shard()).collect::<Result<_, BoxError>>()?;
+        Ok(Self { clock: PreciseClock::new(), every, shards })
+    }
+
+    /// Counts a call; the time, if this one is timed.
+    #[inline]
+    pub(crate) fn begin(&self) -> Option<Time> {
+        let calls = self.shard().calls.fetch_add(1, Ordering::Relaxed);
+        calls.is_multiple_of(self.every).then(|| self.clock.now())
+    }
+
+    #[inline]
+    pub(crate) fn end(&self, began: Option<Time>) {
+        if let Some(began) = began {
+            let took = self.clock.now().since(began).as_nanos();
+            let took = u64::try_from(took).unwrap_or(u64::MAX);
+            self.shard().histogram.lock().saturating_record(took.max(1));
+        }
+    }
+
+    pub(crate) async fn time<T>(&self, call: impl Future<Output = T>) -> T {
+        let began = self.begin();
+        let answer = call.await;
+        self.end(began);
+        answer
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.calls.load(Ordering::Relaxed)).sum()
+    }
+
+    /// A line of the report; none when there was no call.
+    pub(crate) fn fact(&self, name: &str) -> Option<Fact> {
+        let mut all: Option<Histogram<u64>> = None;
+        for shard in &self.shards {
+            let histogram = shard.histogram.lock();
+            match &mut all {
+                None => all = Some(histogram.clone()),
+                // They have the same bounds.
+                Some(all) => all.add(&*histogram).ok()?,
+            }
+        }
+        let all = all.filter(|all| !all.is_empty())?;
+        let at = |quantile| nanos(all.value_at_quantile(quantile).min(all.max()) as f64);
+        let timed = if self.every > 1 { format!(", every {}th timed", self.every) } else { String::new() };
+        let value = format!(
+            "p50 {}, p99 {}, p99.9 {}, max {} ({} calls{timed})",
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            nanos(all.max() as f64),
+            grouped(self.calls()),
+        );
+        Some(Fact { name: name.to_owned(), value })
+    }
+
+    #[inline]
+    fn shard(&self) -> &Shard {
+        &self.shards[SHARD.try_with(|shard| *shard).unwrap_or_default()]
+    }
+}
