@@ -20,21 +20,30 @@ pub(crate) struct Flights<K, V> {
     hasher: RandomState,
 }
 
-type Flight<V> = watch::Sender<Option<Landing<V>>>;
+type Flight<V> = watch::Sender<Course<V>>;
+
+/// How far a flight is.
+#[derive(Debug)]
+struct Course<V> {
+    steps: u64,
+    landing: Option<Landing<V>>,
+}
+
+/// The steps of a flight that were begun before something was read: it is as new as anyone may expect who came before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step(u64);
 
 /// What became of a load, for those who waited.
 #[derive(Clone, Debug)]
 pub(crate) enum Landing<V> {
-    /// The value that the database had at some time after each of them began to wait.
-    Value(Option<V>),
+    /// What was read in a step. A write may have returned since: who came later looks again.
+    Value(Option<V>, Step),
     /// The load failed.
     Failed(Arc<Error>),
     /// The loader panicked.
     Panicked,
-    /// What was loaded may be older than the call of some who waited: they look again.
-    Stale,
-    /// The loader was cancelled: one of those who waited loads.
-    Cancelled,
+    /// Nothing was loaded: who waited looks again.
+    Nothing,
 }
 
 /// What a caller is to a flight.
@@ -51,7 +60,11 @@ pub(crate) struct Leader<'a, K: Key, V> {
 }
 
 /// Who waits.
-pub(crate) struct Follower<V>(watch::Receiver<Option<Landing<V>>>);
+pub(crate) struct Follower<V> {
+    flight: watch::Receiver<Course<V>>,
+    /// The steps that had been begun before it came.
+    came_after: u64,
+}
 
 impl<K: Key, V: Clone> Flights<K, V> {
     pub(crate) fn new() -> Self {
@@ -64,9 +77,10 @@ impl<K: Key, V: Clone> Flights<K, V> {
     pub(crate) fn join<'a>(&'a self, key: &'a K) -> Role<'a, K, V> {
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.get(key) {
-            return Role::Follower(Follower(flight.subscribe()));
+            let came_after = flight.borrow().steps;
+            return Role::Follower(Follower { flight: flight.subscribe(), came_after });
         }
-        let flight = Arc::new(watch::Sender::new(None));
+        let flight = Arc::new(watch::Sender::new(Course { steps: 0, landing: None }));
         shard.insert(key.clone(), Arc::clone(&flight));
         Role::Leader(Leader { flights: self, key, flight })
     }
@@ -89,9 +103,21 @@ impl<K: Key, V: Clone> Flights<K, V> {
 }
 
 impl<K: Key, V> Leader<'_, K, V> {
+    /// Begins a step, in which something is read.
+    pub(crate) fn step(&self) -> Step {
+        let mut step = 0;
+        self.flight.send_if_modified(|course| {
+            course.steps += 1;
+            step = course.steps;
+            // Nobody has to wake up for it.
+            false
+        });
+        Step(step)
+    }
+
     /// Tells those who wait, and ends the flight.
     pub(crate) fn land(self, landing: Landing<V>) {
-        self.flight.send_replace(Some(landing));
+        self.flight.send_modify(|course| course.landing = Some(landing));
     }
 }
 
@@ -104,23 +130,25 @@ impl<K: Key, V> Drop for Leader<'_, K, V> {
             shard.remove(self.key);
         }
         drop(shard);
-        self.flight.send_if_modified(|landing| {
-            if landing.is_some() {
+        self.flight.send_if_modified(|course| {
+            if course.landing.is_some() {
                 return false;
             }
-            *landing = Some(if thread::panicking() { Landing::Panicked } else { Landing::Cancelled });
+            course.landing = Some(if thread::panicking() { Landing::Panicked } else { Landing::Nothing });
             true
         });
     }
 }
 
 impl<V: Clone> Follower<V> {
-    /// Waits for the flight to end. Cancel-safe.
+    /// Waits for the flight to end; what it was good for, for this one. Cancel-safe.
     pub(crate) async fn wait(mut self) -> Landing<V> {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(landing) => landing.clone().unwrap_or(Landing::Cancelled),
+        let landed = self.flight.wait_for(|course| course.landing.is_some()).await;
+        match landed.as_deref().map(|course| &course.landing) {
+            Ok(Some(Landing::Value(_, Step(step)))) if self.came_after >= *step => Landing::Nothing,
+            Ok(Some(landing)) => landing.clone(),
             // The leader is gone, and told nobody: as if it had been cancelled.
-            Err(_) => Landing::Cancelled,
+            Ok(None) | Err(_) => Landing::Nothing,
         }
     }
 }

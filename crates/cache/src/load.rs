@@ -8,12 +8,18 @@ use tokio::{runtime::Handle, time::Instant};
 use crate::{
     Fill, Filled, Key, Leased, Protocol, Refusal, Row, Source, Store, Token, Wish,
     cache::Inner,
-    flights::{Landing, Role},
+    flights::{Landing, Leader, Role, Step},
     freshness::jittered,
 };
 
 /// How long who waits for the lease of another process waits before it looks again: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// What a load gave, and the step that it is as new as.
+struct Loaded<V> {
+    value: Option<V>,
+    step: Step,
+}
 
 /// What came of asking for a lease.
 enum Right<V> {
@@ -22,7 +28,7 @@ enum Right<V> {
     /// Load, and fill nothing.
     None,
     /// Someone else has loaded.
-    Filled(Option<V>),
+    Filled(Option<V>, Step),
 }
 
 impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Inner<K, V, S, T> {
@@ -32,7 +38,11 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         loop {
             match self.flights.join(key) {
                 Role::Leader(leader) => {
-                    let (value, landing) = self.lead(key).await;
+                    if waited {
+                        // The others who look again come before the load begins.
+                        tokio::task::yield_now().await;
+                    }
+                    let (value, landing) = self.lead(key, &leader).await;
                     leader.land(landing);
                     return value;
                 }
@@ -41,10 +51,10 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
                         self.counters.coalesced.one();
                     }
                     match follower.wait().await {
-                        Landing::Value(value) => return Ok(value),
+                        Landing::Value(value, _) => return Ok(value),
                         Landing::Failed(error) => return Err(shared(&error)),
                         Landing::Panicked => return Err(self.panicked()),
-                        Landing::Stale | Landing::Cancelled => {}
+                        Landing::Nothing => {}
                     }
                 }
             }
@@ -52,23 +62,18 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     }
 
     /// Loads for all who wait: what the leader gets, and what the others get.
-    async fn lead(self: &Arc<Self>, key: &K) -> (Result<Option<V>>, Landing<V>) {
+    async fn lead(self: &Arc<Self>, key: &K, leader: &Leader<'_, K, V>) -> (Result<Option<V>>, Landing<V>) {
         let right = match self.settings.protocol {
-            Protocol::Lease => self.right_to_fill(key).await,
+            Protocol::Lease => self.right_to_fill(key, leader).await,
             Protocol::DeleteAfter | Protocol::DeleteFirst => Right::None,
         };
         let token = match right {
-            Right::Filled(value) => return (Ok(value.clone()), Landing::Value(value)),
+            Right::Filled(value, step) => return (Ok(value.clone()), Landing::Value(value, step)),
             Right::Lease(token) => Some(token),
             Right::None => None,
         };
-        match self.load_and_fill(key, token).await {
-            Ok((row, filled)) => {
-                // Whoever came after the lease was revoked may have come after the write, too.
-                let late = filled == Some(Filled::Refused(Refusal::Revoked));
-                let landing = if late { Landing::Stale } else { Landing::Value(row.value.clone()) };
-                (Ok(row.value), landing)
-            }
+        match self.load_and_fill(key, token, leader).await {
+            Ok(loaded) => (Ok(loaded.value.clone()), Landing::Value(loaded.value, loaded.step)),
             Err(error) => {
                 let error = Arc::new(error);
                 (Err(shared(&error)), Landing::Failed(error))
@@ -77,7 +82,7 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     }
 
     /// Asks for the lease, until it is granted, or another has filled, or has taken too long.
-    async fn right_to_fill(&self, key: &K) -> Right<V> {
+    async fn right_to_fill(&self, key: &K, leader: &Leader<'_, K, V>) -> Right<V> {
         // The server does not have what this process knows.
         if self.pending.holds(key) {
             return Right::None;
@@ -85,10 +90,10 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         let patience = Instant::now() + self.settings.lease;
         let mut pause = PAUSES.0;
         loop {
-            let token = self.chance.token();
+            let (token, step) = (self.chance.token(), leader.step());
             match self.store.lease(key, Wish { token, ttl: self.settings.lease, seen: None }).await {
                 Ok(Leased::Granted) => return Right::Lease(token),
-                Ok(Leased::Filled(entry)) => return Right::Filled(entry.value),
+                Ok(Leased::Filled(entry)) => return Right::Filled(entry.value, step),
                 Ok(Leased::Held { for_ms }) if Instant::now() < patience => {
                     tokio::time::sleep(pause.min(Duration::from_millis(for_ms))).await;
                     pause = (pause * 2).min(PAUSES.1);
@@ -107,9 +112,10 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         self: &Arc<Self>,
         key: &K,
         token: Option<Token>,
-    ) -> Result<(Row<V>, Option<Filled>)> {
+        leader: &Leader<'_, K, V>,
+    ) -> Result<Loaded<V>> {
         let lease = token.map(|token| Lease { inner: self, key, token, ends: true });
-        let began = Instant::now();
+        let (step, began) = (leader.step(), Instant::now());
         let row = match self.source.load(key).await {
             Ok(row) => row,
             Err(error) => {
@@ -118,41 +124,41 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
             }
         };
         self.counters.loads.one();
-        let fill = self.fill_of(&row, began.elapsed());
-        let filled = match (lease, fill) {
+        let mut loaded = Loaded { value: row.value.clone(), step };
+        match (lease, self.fill_of(row, began.elapsed())) {
             (Some(mut lease), Some(fill)) => {
                 lease.ends = false;
-                match self.store.fill(key, lease.token, fill).await {
-                    Ok(filled) => Some(filled),
-                    Err(_) => {
-                        self.counters.store_errors.one();
-                        None
-                    }
+                let step = leader.step();
+                let filled = self.store.fill(key, lease.token, fill).await;
+                match filled {
+                    Ok(Filled::Stored) => {}
+                    Ok(Filled::Refused(refusal)) => self.counters.refused(refusal),
+                    Err(_) => self.counters.store_errors.one(),
+                }
+                // While the lease held, nobody has invalidated the row.
+                if filled.is_ok_and(|filled| filled != Filled::Refused(Refusal::Revoked)) {
+                    loaded.step = step;
                 }
             }
             (None, Some(fill)) if self.settings.protocol != Protocol::Lease => {
                 if self.store.put(key, fill).await.is_err() {
                     self.counters.store_errors.one();
                 }
-                None
             }
             // An absent row that is not to be remembered.
-            _ => None,
-        };
-        if let Some(Filled::Refused(refusal)) = filled {
-            self.counters.refused(refusal);
+            _ => {}
         }
-        Ok((row, filled))
+        Ok(loaded)
     }
 
     /// How `row` is kept, if it is.
-    fn fill_of(&self, row: &Row<V>, load_time: Duration) -> Option<Fill<V>> {
+    fn fill_of(&self, row: Row<V>, load_time: Duration) -> Option<Fill<V>> {
         let settings = &self.settings;
         let ttl = if row.value.is_some() { Some(settings.ttl) } else { settings.negative_ttl };
         let fresh = jittered(ttl?, settings.jitter, self.chance.fraction());
         let stale_for = if row.value.is_some() { settings.stale_for } else { Duration::ZERO };
         let keep = fresh.saturating_add(stale_for);
-        Some(Fill { value: row.value.clone(), version: row.version, fresh, keep, load_time })
+        Some(Fill { value: row.value, version: row.version, fresh, keep, load_time })
     }
 
     /// Loads the entry of `key` anew in the background, unless someone does; `seen` is the one that is to be replaced.
@@ -178,9 +184,8 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         let wish = Wish { token, ttl: self.settings.lease, seen: Some(seen) };
         let Ok(Leased::Granted) = self.store.lease(key, wish).await else { return };
         self.counters.refreshes.one();
-        let landing = match self.load_and_fill(key, Some(token)).await {
-            Ok((row, Some(Filled::Stored))) => Landing::Value(row.value),
-            Ok(_) => Landing::Stale,
+        let landing = match self.load_and_fill(key, Some(token), &leader).await {
+            Ok(loaded) => Landing::Value(loaded.value, loaded.step),
             Err(error) => Landing::Failed(Arc::new(error)),
         };
         leader.land(landing);
