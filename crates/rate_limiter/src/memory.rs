@@ -12,9 +12,9 @@ use backends::{Error, ErrorKind};
 use clock::{Clock, PreciseClock};
 
 use self::{
-    change::{Allow, Change, Peek, Refund, Take, TakeUpTo},
+    change::{Allow, Change, Moment, Peek, Refund, Take, TakeUpTo},
     shard::{Context, Crowded, Shard},
-    slots::{Slot, Slots, Tag},
+    slots::{Slots, Tag},
 };
 use crate::{
     Answer, Ask, AskMany, Capability, Decision, Limit, Rule, Store,
@@ -203,12 +203,9 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     {
         self.check_open("acquire")?;
         let place = self.place(key);
-        // The clock is read while the slot is on its way from memory.
-        let slot = self.slots.ring(place.shard).find(place.tag);
-        let now = self.clock.now().as_micros();
-        match slot.and_then(|slot| self.change_slot(slot, place, &Allow { rule, now })) {
+        match self.change(place, &Allow { rule, at: self.moment() }) {
             Some(allowed) => Ok(allowed),
-            None => Ok(self.take_locked(place, &Take { rule, now, cost: 1 })?.is_allowed()),
+            None => Ok(self.take_locked(place, &Take { rule, at: self.moment(), cost: 1 })?.is_allowed()),
         }
     }
 
@@ -225,8 +222,7 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         self.check(cost)?;
-        let now = self.clock.now().as_micros();
-        self.take(key, &Take { rule, now, cost })
+        self.take(key, &Take { rule, at: self.moment(), cost })
     }
 
     /// Answers `ask` on `key` under `rule`, in one atomic step.
@@ -240,19 +236,25 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         self.check(ask.cost())?;
-        let at = self.clock.now().as_micros();
-        let answer = |decision: Decision, cost| {
+        let answer = |decision: Decision, cost, at| {
             let taken = if decision.is_allowed() { cost } else { 0 };
             Answer { decision, taken, at }
         };
+        let at = self.moment();
         Ok(match ask {
-            Ask::Take(cost) => answer(self.take(key, &Take { rule, now: at, cost })?, cost),
+            Ask::Take(cost) => {
+                let take = Take { rule, at, cost };
+                answer(self.take(key, &take)?, cost, take.now())
+            }
             Ask::TakeUpTo(most) => {
                 let taken = Cell::new(0);
-                let decision = self.take(key, &TakeUpTo { rule, now: at, most, taken: &taken })?;
-                answer(decision, taken.get())
+                let take = TakeUpTo { rule, at, most, taken: &taken };
+                answer(self.take(key, &take)?, taken.get(), take.now())
             }
-            Ask::Peek(cost) => answer(self.take(key, &Peek { rule, now: at, cost })?, 0),
+            Ask::Peek(cost) => {
+                let peek = Peek { rule, at, cost };
+                answer(self.take(key, &peek)?, 0, peek.now())
+            }
         })
     }
 
@@ -267,9 +269,8 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ?Sized,
     {
         self.check(cost)?;
-        let now = self.clock.now().as_micros();
         // A key that has been forgotten has its whole quota: there is nothing to give back.
-        let (place, refund) = (self.place(key), Refund { rule, now, taken_at, cost });
+        let (place, refund) = (self.place(key), Refund { rule, at: self.moment(), taken_at, cost });
         if self.change(place, &refund).is_none() {
             let _ = self.change_locked(place, &refund);
         }
@@ -311,6 +312,12 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         }))
     }
 
+    /// Of a change that is about to be made.
+    #[inline(always)]
+    const fn moment(&self) -> Moment<'_, C> {
+        Moment::on(&self.clock)
+    }
+
     #[inline]
     fn place<Q: Hash + ?Sized>(&self, key: &Q) -> Place {
         let tag = Tag::of(self.hasher.hash_one(key));
@@ -320,11 +327,9 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     /// Changes the state of a key without the lock of its shard, if that is enough.
     #[inline(always)]
     fn change<T: Change<R>>(&self, place: Place, change: &T) -> Option<T::Result> {
-        self.change_slot(self.slots.ring(place.shard).find(place.tag)?, place, change)
-    }
-
-    #[inline(always)]
-    fn change_slot<T: Change<R>>(&self, slot: &Slot, place: Place, change: &T) -> Option<T::Result> {
+        let slot = self.slots.ring(place.shard).find(place.tag)?;
+        // While the slot is on its way from memory.
+        change.read_clock();
         let changed = slot.change(place.tag, change)?;
         if changed.is_sooner_fresh {
             self.shards[place.shard].0.none_fresh_until.store(0, Ordering::Relaxed);
@@ -338,7 +343,9 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         let Padded(Locked { locked, none_fresh_until }) = &self.shards[shard];
         let (slots, room, moving) = (&self.slots, self.room, &self.moving);
         let context = Context { slots, shard, room, none_fresh_until, moving };
-        locked.lock().change(&context, tag, change).map_err(|Crowded| {
+        let mut locked = locked.lock();
+        change.read_clock();
+        locked.change(&context, tag, change).map_err(|Crowded| {
             Duration::from_micros(none_fresh_until.load(Ordering::Relaxed).saturating_sub(change.now()))
         })
     }

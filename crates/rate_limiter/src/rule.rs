@@ -51,6 +51,18 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// Makes a state from before the clock was set back, which would not be fresh for as long as it was
     /// set back, one of `now`.
     fn mend(&self, state: &mut Self::State, now: u64);
+
+    /// Whether the state is further ahead than any that could be made at `now`: then it was made later, by a
+    /// thread that read the clock later but came first, or before the clock was set back, or under another quota.
+    ///
+    /// A rule cannot tell these apart and denies more than it need. A store reads the clock again.
+    fn is_ahead(&self, state: &Self::State, now: u64) -> bool;
+
+    /// [`is_ahead`](Rule::is_ahead) of the state that [`pack`](State::pack) made `word` of.
+    #[inline(always)]
+    fn is_packed_ahead(&self, word: u64, now: u64) -> bool {
+        self.is_ahead(&Self::State::unpack(word), now)
+    }
 }
 
 /// [`Rule::take_packed`] by way of the state.

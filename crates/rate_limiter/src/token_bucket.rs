@@ -83,6 +83,11 @@ impl Rule for TokenBucket {
     fn mend(&self, state: &mut BucketState, now: u64) {
         self.0.look(state, now);
     }
+
+    #[inline(always)]
+    fn is_ahead(&self, state: &BucketState, now: u64) -> bool {
+        self.0.is_ahead(state.whole_at, now)
+    }
 }
 
 /// Makes a rule of one that wraps a [`TokenBucket`]; all but `take` is the same, and that, too, unless given.
@@ -110,6 +115,11 @@ macro_rules! as_token_bucket {
 
             fn mend(&self, state: &mut crate::BucketState, now: u64) {
                 self.0.mend(state, now);
+            }
+
+            #[inline]
+            fn is_ahead(&self, state: &crate::BucketState, now: u64) -> bool {
+                self.0.is_ahead(state, now)
             }
         }
     };
