@@ -116,27 +116,28 @@ impl Bucket {
     /// does at most rates; `None` where it does not, or the clock was set back.
     #[inline(always)]
     pub(crate) fn take_simply(&self, state: &mut BucketState, now: u64, cost: u64) -> Option<Decision> {
-        let missing = state.whole_at.saturating_sub(now);
-        if !self.is_simple || missing > self.longest {
+        // As many as there are units, since one flows in each microsecond.
+        let (capacity, missing) = (self.longest, state.whole_at.saturating_sub(now));
+        if !self.is_simple || missing > capacity {
             return None;
         }
         let missing = missing + cost * self.scale.get();
-        if missing > self.capacity {
-            return Some(Decision::Denied { retry_after: Duration::from_micros(missing - self.capacity) });
+        if missing > capacity {
+            return Some(Decision::Denied { retry_after: Duration::from_micros(missing - capacity) });
         }
         *state = BucketState { whole_at: now + missing, spare: 0 };
-        Some(Decision::allowed((self.capacity - missing) / self.scale, Duration::from_micros(missing)))
+        Some(Decision::allowed((capacity - missing) / self.scale, Duration::from_micros(missing)))
     }
 
     /// `take_simply` of one token on a packed state: a decision has divisions to make of it, this has none.
     #[inline(always)]
     pub(crate) fn allow_simply(&self, word: u64, now: u64) -> Option<(u64, bool)> {
-        let missing = (word >> SPARE_BITS).saturating_sub(now);
-        if !self.is_simple || missing > self.longest {
+        let (capacity, missing) = (self.longest, (word >> SPARE_BITS).saturating_sub(now));
+        if !self.is_simple || missing > capacity {
             return None;
         }
         let missing = missing + self.scale.get();
-        if missing > self.capacity {
+        if missing > capacity {
             return Some((word, false));
         }
         Some((BucketState { whole_at: now + missing, spare: 0 }.pack()?, true))
@@ -148,11 +149,11 @@ impl Bucket {
         [self.burst, self.scale.get(), self.inflow.get(), self.tick.get(), self.period]
     }
 
-    /// Whether a bucket that is whole at `whole_at` is further ahead than one that was emptied at `now`. Written
-    /// as the quick paths are, which have it answered already.
+    /// Whether a packed state is further ahead than an empty bucket at `now`. Written as in `allow_simply`, which has
+    /// it answered already.
     #[inline(always)]
-    pub(crate) const fn is_ahead(&self, whole_at: u64, now: u64) -> bool {
-        whole_at.saturating_sub(now) > self.longest
+    pub(crate) const fn is_ahead(&self, word: u64, now: u64) -> bool {
+        (word >> SPARE_BITS).saturating_sub(now) > self.longest
     }
 
     /// Looks at the bucket at `now`, in microseconds, and mends a state from before the clock was set back.

@@ -59,9 +59,9 @@ impl<C: Clock> Direct<C> {
         match &self.kept {
             Kept::Word(bucket, word) => bucket.bid(self.now(), 1).is_ok_and(|bid| match take(&bid, word) {
                 Some((_, taken)) => taken,
-                None => self.decide_again(bucket, word, 1).is_allowed(),
+                None => self.take_again(bucket, word, 1).is_allowed(),
             }),
-            Kept::Locked(_) => self.decide(1).is_allowed(),
+            Kept::Locked(state) => self.take_locked(state, 1).is_allowed(),
         }
     }
 
@@ -72,7 +72,13 @@ impl<C: Clock> Direct<C> {
     /// `Invalid` when `cost` is zero.
     #[inline]
     pub fn try_acquire(&self, cost: u32) -> Result<Decision> {
-        if cost == 0 { Err(no_cost(memory::BACKEND)) } else { Ok(self.decide(cost)) }
+        if cost == 0 {
+            return Err(no_cost(memory::BACKEND));
+        }
+        Ok(match &self.kept {
+            Kept::Word(bucket, word) => self.take_word(bucket, word, self.now(), cost),
+            Kept::Locked(state) => self.take_locked(state, cost),
+        })
     }
 
     /// The limit.
@@ -81,31 +87,27 @@ impl<C: Clock> Direct<C> {
     }
 
     #[inline]
-    fn decide(&self, cost: u32) -> Decision {
-        match &self.kept {
-            Kept::Word(bucket, word) => match bucket.bid(self.now(), cost) {
-                Ok(bid) => match take(&bid, word) {
-                    Some((word, taken)) => bid.decision(word, taken),
-                    None => self.decide_again(bucket, word, cost),
-                },
-                Err(never_fits) => never_fits,
+    fn take_word(&self, bucket: &WordBucket, word: &AtomicU64, now: u64, cost: u32) -> Decision {
+        match bucket.bid(now, cost) {
+            Ok(bid) => match take(&bid, word) {
+                Some((word, taken)) => bid.decision(word, taken),
+                None => self.take_again(bucket, word, cost),
             },
-            Kept::Locked(state) => {
-                let mut state = state.lock();
-                // Under the lock, so that nobody comes first with a later reading.
-                let mut now = self.now();
-                if self.limit.is_ahead(&state, now) {
-                    now = self.now();
-                }
-                self.limit.take(&mut state, now, cost)
-            }
+            Err(never_fits) => never_fits,
         }
     }
 
-    /// Decides on a word that was ahead of the first reading of the clock.
+    #[inline]
+    fn take_locked(&self, state: &Mutex<LimitState>, cost: u32) -> Decision {
+        let mut state = state.lock();
+        // Under the lock, so that nobody comes first with a later reading.
+        self.limit.take(&mut state, self.now(), cost)
+    }
+
+    /// Takes from a word that was ahead of the first reading of the clock.
     #[cold]
     #[inline(never)]
-    fn decide_again(&self, bucket: &WordBucket, word: &AtomicU64, cost: u32) -> Decision {
+    fn take_again(&self, bucket: &WordBucket, word: &AtomicU64, cost: u32) -> Decision {
         let mut seen = word.load(Ordering::Relaxed);
         loop {
             // Read after the word: if that is still ahead, the clock was set back.

@@ -96,11 +96,6 @@ impl Rule for FixedWindow {
             *state = current;
         }
     }
-
-    fn is_ahead(&self, state: &WindowState, now: u64) -> bool {
-        // Of a later window than the one that `now` is in.
-        state.end > now.saturating_add(self.period)
-    }
 }
 
 impl State for WindowState {

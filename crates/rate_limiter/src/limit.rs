@@ -258,18 +258,6 @@ impl Part {
             with_state!(self, state, |rule, own| rule.mend(own, now));
         }
     }
-
-    fn is_ahead(&self, state: &AnyState, now: u64) -> bool {
-        match (&self.rule, state) {
-            (AnyRule::Bucket(_, rule), AnyState::Bucket(state)) => rule.is_ahead(state, now),
-            (AnyRule::LeakyBucketQueue(rule), AnyState::Bucket(state)) => rule.is_ahead(state, now),
-            (AnyRule::FixedWindow(rule), AnyState::Window(state)) => rule.is_ahead(state, now),
-            (AnyRule::SlidingWindowCounter(rule), AnyState::Counter(state)) => rule.is_ahead(state, now),
-            (AnyRule::SlidingWindowLog(rule), AnyState::Log(state)) => rule.is_ahead(state, now),
-            // It starts afresh.
-            _ => false,
-        }
-    }
 }
 
 impl Rule for Limit {
@@ -345,21 +333,13 @@ impl Rule for Limit {
         }
     }
 
-    fn is_ahead(&self, state: &LimitState, now: u64) -> bool {
-        match (&self.0, &state.0) {
-            (Parts::One(part), state) => part.is_ahead(state, now),
-            (Parts::All(parts), AnyState::All(states)) if states.len() == parts.len() => {
-                parts.iter().zip(states).any(|(part, state)| part.is_ahead(state, now))
-            }
-            (Parts::All(_), _) => false,
-        }
-    }
-
     #[inline(always)]
-    fn is_packed_ahead(&self, word: u64, now: u64) -> bool {
+    fn is_ahead(&self, word: u64, now: u64) -> bool {
         match &self.0 {
-            Parts::One(Part { rule: AnyRule::Bucket(_, rule), .. }) => rule.is_packed_ahead(word, now),
-            _ => self.is_ahead(&LimitState::unpack(word), now),
+            Parts::One(Part { rule: AnyRule::Bucket(_, rule), .. }) => rule.is_ahead(word, now),
+            Parts::One(Part { rule: AnyRule::LeakyBucketQueue(rule), .. }) => rule.is_ahead(word, now),
+            // Another kind of state starts afresh.
+            _ => false,
         }
     }
 }

@@ -12,7 +12,7 @@ use backends::{Error, ErrorKind};
 use clock::{Clock, PreciseClock};
 
 use self::{
-    change::{Allow, Change, Moment, Peek, Refund, Take, TakeUpTo},
+    change::{Allow, Change, Peek, Refund, Take, TakeUpTo, Timed},
     shard::{Context, Crowded, Shard},
     slots::{Slots, Tag},
 };
@@ -203,9 +203,9 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     {
         self.check_open("acquire")?;
         let place = self.place(key);
-        match self.change(place, &Allow { rule, at: self.moment() }) {
+        match self.change(place, &Allow { rule, clock: &self.clock }) {
             Some(allowed) => Ok(allowed),
-            None => Ok(self.take_locked(place, &Take { rule, at: self.moment(), cost: 1 })?.is_allowed()),
+            None => Ok(self.take_locked(place, &Take { rule, clock: &self.clock, cost: 1 })?.is_allowed()),
         }
     }
 
@@ -222,7 +222,7 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         self.check(cost)?;
-        self.take(key, &Take { rule, at: self.moment(), cost })
+        self.take(key, &Take { rule, clock: &self.clock, cost })
     }
 
     /// Answers `ask` on `key` under `rule`, in one atomic step.
@@ -236,26 +236,19 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         self.check(ask.cost())?;
-        let answer = |decision: Decision, cost, at| {
-            let taken = if decision.is_allowed() { cost } else { 0 };
-            Answer { decision, taken, at }
-        };
-        let at = self.moment();
-        Ok(match ask {
+        let (clock, at, asked) = (&self.clock, &Cell::new(0), &Cell::new(0));
+        let decision = match ask {
             Ask::Take(cost) => {
-                let take = Take { rule, at, cost };
-                answer(self.take(key, &take)?, cost, take.now())
+                asked.set(cost);
+                self.take(key, &Timed { change: Take { rule, clock, cost }, at })
             }
             Ask::TakeUpTo(most) => {
-                let taken = Cell::new(0);
-                let take = TakeUpTo { rule, at, most, taken: &taken };
-                answer(self.take(key, &take)?, taken.get(), take.now())
+                self.take(key, &Timed { change: TakeUpTo { rule, clock, most, taken: asked }, at })
             }
-            Ask::Peek(cost) => {
-                let peek = Peek { rule, at, cost };
-                answer(self.take(key, &peek)?, 0, peek.now())
-            }
-        })
+            Ask::Peek(cost) => self.take(key, &Timed { change: Peek { rule, clock, cost }, at }),
+        }?;
+        let taken = if decision.is_allowed() { asked.get() } else { 0 };
+        Ok(Answer { decision, taken, at: at.get() })
     }
 
     /// Gives back `cost` tokens of `key` that were taken at `taken_at`; see [`Store::refund`].
@@ -270,7 +263,7 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     {
         self.check(cost)?;
         // A key that has been forgotten has its whole quota: there is nothing to give back.
-        let (place, refund) = (self.place(key), Refund { rule, at: self.moment(), taken_at, cost });
+        let (place, refund) = (self.place(key), Refund { rule, clock: &self.clock, taken_at, cost });
         if self.change(place, &refund).is_none() {
             let _ = self.change_locked(place, &refund);
         }
@@ -307,15 +300,13 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     #[inline(never)]
     fn take_locked(&self, place: Place, take: &impl Change<R, Result = Decision>) -> Result<Decision> {
         Ok(self.change_locked(place, take).unwrap_or_else(|retry_after| match &self.overflow {
-            Some(shared) => take.apply(&mut shared.lock()),
+            Some(shared) => {
+                let mut state = shared.lock();
+                let now = take.read_clock();
+                take.apply(&mut state, now)
+            }
             None => Decision::Denied { retry_after },
         }))
-    }
-
-    /// Of a change that is about to be made.
-    #[inline(always)]
-    const fn moment(&self) -> Moment<'_, C> {
-        Moment::on(&self.clock)
     }
 
     #[inline]
@@ -328,9 +319,8 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     #[inline(always)]
     fn change<T: Change<R>>(&self, place: Place, change: &T) -> Option<T::Result> {
         let slot = self.slots.ring(place.shard).find(place.tag)?;
-        // While the slot is on its way from memory.
-        change.read_clock();
-        let changed = slot.change(place.tag, change)?;
+        // The clock is read while the slot is on its way from memory.
+        let changed = slot.change(place.tag, change, Some(change.read_clock()))?;
         if changed.is_sooner_fresh {
             self.shards[place.shard].0.none_fresh_until.store(0, Ordering::Relaxed);
         }
@@ -343,10 +333,8 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         let Padded(Locked { locked, none_fresh_until }) = &self.shards[shard];
         let (slots, room, moving) = (&self.slots, self.room, &self.moving);
         let context = Context { slots, shard, room, none_fresh_until, moving };
-        let mut locked = locked.lock();
-        change.read_clock();
-        locked.change(&context, tag, change).map_err(|Crowded| {
-            Duration::from_micros(none_fresh_until.load(Ordering::Relaxed).saturating_sub(change.now()))
+        locked.lock().change(&context, tag, change).map_err(|Crowded { at }| {
+            Duration::from_micros(none_fresh_until.load(Ordering::Relaxed).saturating_sub(at))
         })
     }
 

@@ -161,11 +161,6 @@ impl Rule for SlidingWindowCounter {
             *state = current;
         }
     }
-
-    fn is_ahead(&self, state: &CounterState, now: u64) -> bool {
-        // Of a later window than the one that `now` is in.
-        state.end > now.saturating_add(self.period_micros())
-    }
 }
 
 impl State for CounterState {

@@ -217,10 +217,6 @@ impl Rule for SlidingWindowLog {
     fn mend(&self, state: &mut LogState, now: u64) {
         self.set_back(state, now.min(LATEST));
     }
-
-    fn is_ahead(&self, state: &LogState, now: u64) -> bool {
-        state.fresh_at > now.saturating_add(self.period)
-    }
 }
 
 impl State for LogState {

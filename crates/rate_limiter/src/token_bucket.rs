@@ -69,6 +69,9 @@ impl Rule for TokenBucket {
 
     #[inline(always)]
     fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
+        if self.0.is_ahead(word, now) {
+            return None;
+        }
         self.0.allow_simply(word, now).or_else(|| outcome(self.take_packed(word, now, 1)))
     }
 
@@ -85,8 +88,8 @@ impl Rule for TokenBucket {
     }
 
     #[inline(always)]
-    fn is_ahead(&self, state: &BucketState, now: u64) -> bool {
-        self.0.is_ahead(state.whole_at, now)
+    fn is_ahead(&self, word: u64, now: u64) -> bool {
+        self.0.is_ahead(word, now)
     }
 }
 
@@ -118,8 +121,8 @@ macro_rules! as_token_bucket {
             }
 
             #[inline]
-            fn is_ahead(&self, state: &crate::BucketState, now: u64) -> bool {
-                self.0.is_ahead(state, now)
+            fn is_ahead(&self, word: u64, now: u64) -> bool {
+                self.0.is_ahead(word, now)
             }
         }
     };

@@ -9,7 +9,7 @@ use std::sync::{
 
 use clock::{Clock, ManualClock, Time};
 use loom::thread;
-use rate_limiter::{Ask, Decision, Direct, Limit, Memory};
+use rate_limiter::{Algorithm, Ask, Decision, Direct, Limit, Memory};
 
 /// Asks once in each of three threads for `cost`; gives what was allowed.
 fn allowed<C: Clock>(limiter: Direct<C>, cost: u32) -> usize {
@@ -75,19 +75,27 @@ fn leaping() -> Ticking {
     Ticking { ticks: AtomicU64::new(0), tick: 6_000_000 }
 }
 
+/// Decided upon in a word, and under a lock.
+fn word_and_lock() -> [fn() -> Limit; 2] {
+    [
+        || token_bucket("1000/s burst 2"),
+        || Limit::new(Algorithm::FixedWindow, "2/2ms".parse().unwrap()).unwrap(),
+    ]
+}
+
 #[test]
 fn nobody_is_denied_for_having_been_overtaken() {
-    loom::model(|| {
-        assert_eq!(allowed(Direct::with_clock(token_bucket("1000/s burst 2"), leaping()), 2), 3);
-    });
-    model(|| {
-        let store = Arc::new(Memory::builder().clock(leaping()).max_keys(1).build().unwrap());
-        let take = |store: &Memory<u64, Limit, Ticking>| {
-            let decision = store.try_acquire(&1, &token_bucket("1000/s burst 2"), 2).unwrap();
-            decision.is_allowed() && store.try_allow(&1, &token_bucket("1000/s burst 2")).unwrap()
-        };
-        assert_eq!(beside(&store, take, take), (true, true));
-    });
+    for limit in word_and_lock() {
+        loom::model(move || assert_eq!(allowed(Direct::with_clock(limit(), leaping()), 2), 3));
+        model(move || {
+            let store = Arc::new(Memory::builder().clock(leaping()).max_keys(1).build().unwrap());
+            let take = move |store: &Memory<u64, Limit, Ticking>| {
+                let decision = store.try_acquire(&1, &limit(), 2).unwrap();
+                decision.is_allowed() && store.try_allow(&1, &limit()).unwrap()
+            };
+            assert_eq!(beside(&store, take, take), (true, true));
+        });
+    }
 }
 
 #[test]

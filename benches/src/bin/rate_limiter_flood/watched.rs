@@ -45,8 +45,8 @@ impl Rule for Watched {
         self.0.mend(&mut state.0, now);
     }
 
-    fn is_ahead(&self, state: &WatchedState, now: u64) -> bool {
-        self.0.is_ahead(&state.0, now)
+    fn is_ahead(&self, word: u64, now: u64) -> bool {
+        self.0.is_ahead(word, now)
     }
 }
 
