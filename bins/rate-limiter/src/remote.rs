@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     limit: Limit,
     keys: Keys,
     batch: usize,
+    /// With other processes, which take from the same quotas.
+    is_shared: bool,
     tally: Tally,
     under_acknowledged: AtomicU64,
     clock: PreciseClock,
@@ -55,11 +57,11 @@ pub(crate) struct Shared {
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Remote {
-    pub(crate) fn new(way: Way, limit: Limit, keys: Keys, batch: usize) -> Self {
+    pub(crate) fn new(way: Way, limit: Limit, keys: Keys, batch: usize, is_shared: bool) -> Self {
         let clock = PreciseClock::new();
         let tally = Tally::new(keys.count());
         let (start, under_acknowledged) = (clock.now(), AtomicU64::new(0));
-        let shared = Shared { way, limit, keys, batch, tally, under_acknowledged, clock, start };
+        let shared = Shared { way, limit, keys, batch, is_shared, tally, under_acknowledged, clock, start };
         Self { shared: Arc::new(shared) }
     }
 
@@ -205,7 +207,8 @@ impl Workload for Remote {
         let elapsed = shared.clock.now().since(shared.start);
         let run = RunFacts { operations: run.operations * shared.batch as u64, ..*run };
         // A lot that another worker was just given, or one that has yet to flow in, is not there for a moment.
-        let denied_early = matches!(shared.way, Way::Leased(_));
+        // Of what other processes took, only they know.
+        let denied_early = shared.is_shared || matches!(shared.way, Way::Leased(_));
         shared.tally.check(&shared.limit, elapsed, &run, Told { denied_early, ..Told::default() })
     }
 }
