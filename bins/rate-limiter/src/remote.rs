@@ -212,3 +212,34 @@ impl Workload for Remote {
         shared.tally.check(&shared.limit, elapsed, &run, Told { denied_early, ..Told::default() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bench::KeyDistribution;
+    use rate_limiter::Memory;
+
+    use super::*;
+
+    /// Which invariants break when another process has taken most of what there is.
+    fn broken(is_shared: bool) -> Vec<String> {
+        let limit = Limit::token_bucket("1/h burst 5".parse().unwrap()).unwrap();
+        let store = Memory::builder().build::<Vec<u8>, Limit>().unwrap();
+        assert!(store.try_acquire(&0_u64.to_be_bytes()[..], &limit, 4).unwrap().is_allowed());
+        let keys = Keys::new(1, KeyDistribution::Uniform).unwrap();
+        let workload = Remote::new(Way::Each(Arc::new(store)), limit, keys, 1, is_shared);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..3 {
+            let decisions = runtime.block_on(workload.op(&mut (), &vec![0]));
+            workload.settle(&mut (), vec![0], decisions);
+        }
+        let run = RunFacts { operations: 3, elapsed: Duration::from_secs(1), interrupted: false };
+        let broken = workload.verify(&run).into_iter().filter(|invariant| !invariant.held);
+        broken.map(|invariant| invariant.name).collect()
+    }
+
+    #[test]
+    fn only_other_processes_may_have_used_up_the_burst() {
+        assert_eq!(broken(false), ["no key was denied before its burst was used"]);
+        assert_eq!(broken(true), [""; 0]);
+    }
+}

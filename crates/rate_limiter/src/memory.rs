@@ -333,9 +333,14 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         let Padded(Locked { locked, none_fresh_until }) = &self.shards[shard];
         let (slots, room, moving) = (&self.slots, self.room, &self.moving);
         let context = Context { slots, shard, room, none_fresh_until, moving };
-        locked.lock().change(&context, tag, change).map_err(|Crowded { at }| {
-            Duration::from_micros(none_fresh_until.load(Ordering::Relaxed).saturating_sub(at))
-        })
+        let mut locked = locked.lock();
+        match locked.change(&context, tag, change) {
+            Ok(result) => Ok(result),
+            Err(Crowded) => {
+                let until = none_fresh_until.load(Ordering::Relaxed);
+                Err(Duration::from_micros(until.saturating_sub(locked.latest())))
+            }
+        }
     }
 
     #[inline]

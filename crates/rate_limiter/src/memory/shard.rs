@@ -39,10 +39,7 @@ pub(super) struct Shard<S> {
 }
 
 /// Every place is taken by a key in use.
-pub(super) struct Crowded {
-    /// When it was: microseconds.
-    pub(super) at: u64,
-}
+pub(super) struct Crowded;
 
 /// When something happens, and how it is to be judged.
 struct Moment<'a, R> {
@@ -89,6 +86,11 @@ impl<S: State> Shard<S> {
 
     pub(super) fn stats(&self) -> Stats {
         Stats { crowded_out: self.crowded_out, evicted: self.evicted, keys: self.keys() }
+    }
+
+    /// The latest time at which a new key came: microseconds.
+    pub(super) const fn latest(&self) -> u64 {
+        self.latest
     }
 
     fn keys(&self) -> usize {
@@ -140,7 +142,7 @@ impl<S: State> Shard<S> {
             Ok(result)
         } else {
             self.crowded_out += 1;
-            Err(Crowded { at: now })
+            Err(Crowded)
         }
     }
 
