@@ -26,13 +26,14 @@ pub(crate) fn drive(
     // Connections live longer than the run.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let way = runtime.block_on(connect(args))?;
-    let workload = Remote::new(way, limit.clone(), keys.clone(), args.server.batch);
+    let (batch, is_shared) = (args.server.batch, args.server.share.is_some());
+    let workload = Remote::new(way, limit.clone(), keys.clone(), batch, is_shared);
     let shared = workload.shared();
-    let config = in_batches(config, args.server.batch);
+    let config = in_batches(config, batch);
     let measured = args.run.measure("rate-limiter", env!("CARGO_PKG_VERSION"), &config, workload, |report| {
         args.describe(limit, report);
         let given = [
-            ("batch", Some(args.server.batch.to_string())),
+            ("batch", Some(batch.to_string())),
             ("lease", args.server.lease.map(|permits| permits.to_string())),
             ("wait", args.server.wait.map(|replicas| replicas.to_string())),
         ];

@@ -15,7 +15,7 @@ use crate::{Decision, Quota, QuotaError, State, rule::LATEST};
 const EXACT: u64 = 1 << 53;
 
 /// The longest time to fill a bucket, in microseconds: 146,000 years, so that no instant overflows.
-const LONGEST_FILL: u128 = 1 << 62;
+const LONGEST_FILL: u64 = 1 << 62;
 
 /// A quota in units and ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) struct Bucket {
     capacity: u64,
     /// Ticks until an empty bucket is whole.
     fill: u64,
+    /// The same in microseconds.
+    longest: u64,
     /// Microseconds in one tick.
     tick: NonZeroU64,
     /// A unit flows in each microsecond.
@@ -101,42 +103,41 @@ impl Bucket {
         let (Some(scale), Some(inflow), Some(tick), Some(capacity)) = parts else {
             return Err(QuotaError::Uncountable);
         };
-        let micros_to_fill = u128::from(capacity.div_ceil(inflow.get())) * u128::from(tick.get());
-        let exact = deviation * 1_000_000 <= u128::from(exact_scale);
-        if !exact || micros_to_fill > LONGEST_FILL {
-            return Err(QuotaError::Uncountable);
-        }
-        let period = (micros / tick).max(1);
         let fill = capacity.div_ceil(inflow.get());
+        let longest = fill.checked_mul(tick.get()).filter(|longest| *longest <= LONGEST_FILL);
+        let exact = deviation * 1_000_000 <= u128::from(exact_scale);
+        let Some(longest) = longest.filter(|_| exact) else { return Err(QuotaError::Uncountable) };
+        let period = (micros / tick).max(1);
         let is_simple = inflow.get() == 1 && tick.get() == 1;
-        Ok(Self { burst: quota.burst(), scale, inflow, capacity, fill, tick, is_simple, period })
+        Ok(Self { burst: quota.burst(), scale, inflow, capacity, fill, longest, tick, is_simple, period })
     }
 
     /// What taking `cost`, which is at most the burst, comes to where a unit flows in each microsecond, as it
     /// does at most rates; `None` where it does not, or the clock was set back.
     #[inline(always)]
     pub(crate) fn take_simply(&self, state: &mut BucketState, now: u64, cost: u64) -> Option<Decision> {
-        let missing = state.whole_at.saturating_sub(now);
-        if !self.is_simple || missing > self.capacity {
+        // As many as there are units, since one flows in each microsecond.
+        let (capacity, missing) = (self.longest, state.whole_at.saturating_sub(now));
+        if !self.is_simple || missing > capacity {
             return None;
         }
         let missing = missing + cost * self.scale.get();
-        if missing > self.capacity {
-            return Some(Decision::Denied { retry_after: Duration::from_micros(missing - self.capacity) });
+        if missing > capacity {
+            return Some(Decision::Denied { retry_after: Duration::from_micros(missing - capacity) });
         }
         *state = BucketState { whole_at: now + missing, spare: 0 };
-        Some(Decision::allowed((self.capacity - missing) / self.scale, Duration::from_micros(missing)))
+        Some(Decision::allowed((capacity - missing) / self.scale, Duration::from_micros(missing)))
     }
 
     /// `take_simply` of one token on a packed state: a decision has divisions to make of it, this has none.
     #[inline(always)]
     pub(crate) fn allow_simply(&self, word: u64, now: u64) -> Option<(u64, bool)> {
-        let missing = (word >> SPARE_BITS).saturating_sub(now);
-        if !self.is_simple || missing > self.capacity {
+        let (capacity, missing) = (self.longest, (word >> SPARE_BITS).saturating_sub(now));
+        if !self.is_simple || missing > capacity {
             return None;
         }
         let missing = missing + self.scale.get();
-        if missing > self.capacity {
+        if missing > capacity {
             return Some((word, false));
         }
         Some((BucketState { whole_at: now + missing, spare: 0 }.pack()?, true))
@@ -146,6 +147,13 @@ impl Bucket {
     #[cfg(feature = "redis")]
     pub(crate) const fn numbers(&self) -> [u64; 5] {
         [self.burst, self.scale.get(), self.inflow.get(), self.tick.get(), self.period]
+    }
+
+    /// Whether a packed state is further ahead than an empty bucket at `now`. Written as in `allow_simply`, which has
+    /// it answered already.
+    #[inline(always)]
+    pub(crate) const fn is_ahead(&self, word: u64, now: u64) -> bool {
+        (word >> SPARE_BITS).saturating_sub(now) > self.longest
     }
 
     /// Looks at the bucket at `now`, in microseconds, and mends a state from before the clock was set back.
@@ -322,6 +330,12 @@ impl Bid<'_> {
     pub(crate) fn take(&self, word: u64) -> Option<u64> {
         let next = word.max(self.units) + self.cost;
         (next <= self.latest).then_some(next)
+    }
+
+    /// Whether the bucket is further ahead than one that was emptied at the time of the request.
+    #[inline]
+    pub(crate) const fn is_ahead(&self, word: u64) -> bool {
+        word > self.latest
     }
 
     /// The word of an empty bucket, if this one is from before the clock was set back: as in `Bucket::missing`,

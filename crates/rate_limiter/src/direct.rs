@@ -56,10 +56,12 @@ impl<C: Clock> Direct<C> {
     /// Whether a request of cost 1 may go ahead.
     #[inline]
     pub fn try_allow(&self) -> bool {
-        let now = self.clock.now().as_micros();
         match &self.kept {
-            Kept::Word(bucket, word) => bucket.bid(now, 1).is_ok_and(|bid| take(&bid, word).1),
-            Kept::Locked(_) => self.decide(now, 1).is_allowed(),
+            Kept::Word(bucket, word) => bucket.bid(self.now(), 1).is_ok_and(|bid| match take(&bid, word) {
+                Some((_, taken)) => taken,
+                None => self.take_again(bucket, word, 1).is_allowed(),
+            }),
+            Kept::Locked(state) => self.take_locked(state, 1).is_allowed(),
         }
     }
 
@@ -71,10 +73,12 @@ impl<C: Clock> Direct<C> {
     #[inline]
     pub fn try_acquire(&self, cost: u32) -> Result<Decision> {
         if cost == 0 {
-            Err(no_cost(memory::BACKEND))
-        } else {
-            Ok(self.decide(self.clock.now().as_micros(), cost))
+            return Err(no_cost(memory::BACKEND));
         }
+        Ok(match &self.kept {
+            Kept::Word(bucket, word) => self.take_word(bucket, word, self.now(), cost),
+            Kept::Locked(state) => self.take_locked(state, cost),
+        })
     }
 
     /// The limit.
@@ -83,35 +87,65 @@ impl<C: Clock> Direct<C> {
     }
 
     #[inline]
-    fn decide(&self, now: u64, cost: u32) -> Decision {
-        match &self.kept {
-            Kept::Word(bucket, word) => match bucket.bid(now, cost) {
-                Ok(bid) => {
-                    let (word, taken) = take(&bid, word);
-                    bid.decision(word, taken)
-                }
-                Err(never_fits) => never_fits,
+    fn take_word(&self, bucket: &WordBucket, word: &AtomicU64, now: u64, cost: u32) -> Decision {
+        match bucket.bid(now, cost) {
+            Ok(bid) => match take(&bid, word) {
+                Some((word, taken)) => bid.decision(word, taken),
+                None => self.take_again(bucket, word, cost),
             },
-            Kept::Locked(state) => self.limit.take(&mut state.lock(), now, cost),
+            Err(never_fits) => never_fits,
         }
+    }
+
+    #[inline]
+    fn take_locked(&self, state: &Mutex<LimitState>, cost: u32) -> Decision {
+        let mut state = state.lock();
+        // Under the lock, so that nobody comes first with a later reading.
+        self.limit.take(&mut state, self.now(), cost)
+    }
+
+    /// Takes from a word that was ahead of the first reading of the clock.
+    #[cold]
+    #[inline(never)]
+    fn take_again(&self, bucket: &WordBucket, word: &AtomicU64, cost: u32) -> Decision {
+        let mut seen = word.load(Ordering::Relaxed);
+        loop {
+            // Read after the word: if that is still ahead, the clock was set back.
+            let bid = match bucket.bid(self.now(), cost) {
+                Ok(bid) => bid,
+                Err(never_fits) => return never_fits,
+            };
+            let (next, taken) = match (bid.take(seen), bid.mend(seen)) {
+                (Some(next), _) => (next, true),
+                (None, Some(mended)) => (mended, false),
+                (None, None) => return bid.decision(seen, false),
+            };
+            match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return bid.decision(next, taken),
+                Err(other) => seen = other,
+            }
+        }
+    }
+
+    /// Microseconds.
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        self.clock.now().as_micros()
     }
 }
 
-/// Takes from a word that others take from, too: the word as it was left or found, and whether it was taken from.
+/// Takes from a word that others take from, too: the word as it was left or found, and whether it was taken from;
+/// `None` where it is ahead of the request.
 #[inline]
-fn take(bid: &Bid<'_>, word: &AtomicU64) -> (u64, bool) {
+fn take(bid: &Bid<'_>, word: &AtomicU64) -> Option<(u64, bool)> {
     // The word is all there is: nothing else is published by it, so no ordering is needed.
     let mut seen = word.load(Ordering::Relaxed);
     loop {
-        let next = match bid.take(seen) {
-            Some(next) => next,
-            None => match bid.mend(seen) {
-                Some(mended) => mended,
-                None => return (seen, false),
-            },
+        let Some(next) = bid.take(seen) else {
+            return if bid.is_ahead(seen) { None } else { Some((seen, false)) };
         };
         match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
-            Ok(_) => return (next, bid.take(seen).is_some()),
+            Ok(_) => return Some((next, true)),
             Err(other) => seen = other,
         }
     }

@@ -332,6 +332,16 @@ impl Rule for Limit {
             (Parts::All(_), _) => {}
         }
     }
+
+    #[inline(always)]
+    fn is_ahead(&self, word: u64, now: u64) -> bool {
+        match &self.0 {
+            Parts::One(Part { rule: AnyRule::Bucket(_, rule), .. }) => rule.is_ahead(word, now),
+            Parts::One(Part { rule: AnyRule::LeakyBucketQueue(rule), .. }) => rule.is_ahead(word, now),
+            // Another kind of state starts afresh.
+            _ => false,
+        }
+    }
 }
 
 fn peek_all(parts: &[Part], states: &[AnyState], now: u64, cost: u32) -> Decision {

@@ -12,9 +12,9 @@ use backends::{Error, ErrorKind};
 use clock::{Clock, PreciseClock};
 
 use self::{
-    change::{Allow, Change, Peek, Refund, Take, TakeUpTo},
+    change::{Allow, Change, Peek, Refund, Take, TakeUpTo, Timed},
     shard::{Context, Crowded, Shard},
-    slots::{Slot, Slots, Tag},
+    slots::{Slots, Tag},
 };
 use crate::{
     Answer, Ask, AskMany, Capability, Decision, Limit, Rule, Store,
@@ -203,12 +203,9 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     {
         self.check_open("acquire")?;
         let place = self.place(key);
-        // The clock is read while the slot is on its way from memory.
-        let slot = self.slots.ring(place.shard).find(place.tag);
-        let now = self.clock.now().as_micros();
-        match slot.and_then(|slot| self.change_slot(slot, place, &Allow { rule, now })) {
+        match self.change(place, &Allow { rule, clock: &self.clock }) {
             Some(allowed) => Ok(allowed),
-            None => Ok(self.take_locked(place, &Take { rule, now, cost: 1 })?.is_allowed()),
+            None => Ok(self.take_locked(place, &Take { rule, clock: &self.clock, cost: 1 })?.is_allowed()),
         }
     }
 
@@ -225,8 +222,7 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         self.check(cost)?;
-        let now = self.clock.now().as_micros();
-        self.take(key, &Take { rule, now, cost })
+        self.take(key, &Take { rule, clock: &self.clock, cost })
     }
 
     /// Answers `ask` on `key` under `rule`, in one atomic step.
@@ -240,20 +236,19 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ToOwned<Owned = K> + ?Sized,
     {
         self.check(ask.cost())?;
-        let at = self.clock.now().as_micros();
-        let answer = |decision: Decision, cost| {
-            let taken = if decision.is_allowed() { cost } else { 0 };
-            Answer { decision, taken, at }
-        };
-        Ok(match ask {
-            Ask::Take(cost) => answer(self.take(key, &Take { rule, now: at, cost })?, cost),
-            Ask::TakeUpTo(most) => {
-                let taken = Cell::new(0);
-                let decision = self.take(key, &TakeUpTo { rule, now: at, most, taken: &taken })?;
-                answer(decision, taken.get())
+        let (clock, at, asked) = (&self.clock, &Cell::new(0), &Cell::new(0));
+        let decision = match ask {
+            Ask::Take(cost) => {
+                asked.set(cost);
+                self.take(key, &Timed { change: Take { rule, clock, cost }, at })
             }
-            Ask::Peek(cost) => answer(self.take(key, &Peek { rule, now: at, cost })?, 0),
-        })
+            Ask::TakeUpTo(most) => {
+                self.take(key, &Timed { change: TakeUpTo { rule, clock, most, taken: asked }, at })
+            }
+            Ask::Peek(cost) => self.take(key, &Timed { change: Peek { rule, clock, cost }, at }),
+        }?;
+        let taken = if decision.is_allowed() { asked.get() } else { 0 };
+        Ok(Answer { decision, taken, at: at.get() })
     }
 
     /// Gives back `cost` tokens of `key` that were taken at `taken_at`; see [`Store::refund`].
@@ -267,9 +262,8 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         Q: Hash + ?Sized,
     {
         self.check(cost)?;
-        let now = self.clock.now().as_micros();
         // A key that has been forgotten has its whole quota: there is nothing to give back.
-        let (place, refund) = (self.place(key), Refund { rule, now, taken_at, cost });
+        let (place, refund) = (self.place(key), Refund { rule, clock: &self.clock, taken_at, cost });
         if self.change(place, &refund).is_none() {
             let _ = self.change_locked(place, &refund);
         }
@@ -306,7 +300,11 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     #[inline(never)]
     fn take_locked(&self, place: Place, take: &impl Change<R, Result = Decision>) -> Result<Decision> {
         Ok(self.change_locked(place, take).unwrap_or_else(|retry_after| match &self.overflow {
-            Some(shared) => take.apply(&mut shared.lock()),
+            Some(shared) => {
+                let mut state = shared.lock();
+                let now = take.read_clock();
+                take.apply(&mut state, now)
+            }
             None => Decision::Denied { retry_after },
         }))
     }
@@ -320,12 +318,9 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
     /// Changes the state of a key without the lock of its shard, if that is enough.
     #[inline(always)]
     fn change<T: Change<R>>(&self, place: Place, change: &T) -> Option<T::Result> {
-        self.change_slot(self.slots.ring(place.shard).find(place.tag)?, place, change)
-    }
-
-    #[inline(always)]
-    fn change_slot<T: Change<R>>(&self, slot: &Slot, place: Place, change: &T) -> Option<T::Result> {
-        let changed = slot.change(place.tag, change)?;
+        let slot = self.slots.ring(place.shard).find(place.tag)?;
+        // The clock is read while the slot is on its way from memory.
+        let changed = slot.change(place.tag, change, Some(change.read_clock()))?;
         if changed.is_sooner_fresh {
             self.shards[place.shard].0.none_fresh_until.store(0, Ordering::Relaxed);
         }
@@ -338,9 +333,14 @@ impl<K, R: Rule, C: Clock> Memory<K, R, C> {
         let Padded(Locked { locked, none_fresh_until }) = &self.shards[shard];
         let (slots, room, moving) = (&self.slots, self.room, &self.moving);
         let context = Context { slots, shard, room, none_fresh_until, moving };
-        locked.lock().change(&context, tag, change).map_err(|Crowded| {
-            Duration::from_micros(none_fresh_until.load(Ordering::Relaxed).saturating_sub(change.now()))
-        })
+        let mut locked = locked.lock();
+        match locked.change(&context, tag, change) {
+            Ok(result) => Ok(result),
+            Err(Crowded) => {
+                let until = none_fresh_until.load(Ordering::Relaxed);
+                Err(Duration::from_micros(until.saturating_sub(locked.latest())))
+            }
+        }
     }
 
     #[inline]

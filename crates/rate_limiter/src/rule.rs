@@ -23,8 +23,8 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// Takes `cost` tokens, or nothing.
     fn take(&self, state: &mut Self::State, now: u64, cost: u32) -> Decision;
 
-    /// [`take`](Rule::take) on a [packed](State::pack) state: the state afterwards, if that can be packed, and
-    /// the decision.
+    /// [`take`](Rule::take) on a [packed](State::pack) state: the state afterwards and the decision; `None` where that
+    /// state cannot be packed, or the one before [is ahead](Rule::is_ahead).
     #[inline(always)]
     fn take_packed(&self, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
         take_unpacked(self, word, now, cost)
@@ -51,11 +51,26 @@ pub trait Rule: fmt::Debug + Clone + Send + Sync + 'static {
     /// Makes a state from before the clock was set back, which would not be fresh for as long as it was
     /// set back, one of `now`.
     fn mend(&self, state: &mut Self::State, now: u64);
+
+    /// Whether a [packed](State::pack) state is further ahead than any that could be made at `now`: then it was made
+    /// later, by a thread that read the clock later but came first, or before the clock was set back, or under
+    /// another quota.
+    ///
+    /// A rule cannot tell these apart, and denies. A store that changes packed states without a lock reads the clock
+    /// again, and calls [`take`](Rule::take).
+    #[inline(always)]
+    fn is_ahead(&self, word: u64, now: u64) -> bool {
+        let _ = (word, now);
+        false
+    }
 }
 
 /// [`Rule::take_packed`] by way of the state.
 #[inline(always)]
 pub(crate) fn take_unpacked<R: Rule>(rule: &R, word: u64, now: u64, cost: u32) -> Option<(u64, Decision)> {
+    if rule.is_ahead(word, now) {
+        return None;
+    }
     let mut state = R::State::unpack(word);
     let decision = rule.take(&mut state, now, cost);
     Some((state.pack()?, decision))

@@ -69,6 +69,9 @@ impl Rule for TokenBucket {
 
     #[inline(always)]
     fn allow_packed(&self, word: u64, now: u64) -> Option<(u64, bool)> {
+        if self.0.is_ahead(word, now) {
+            return None;
+        }
         self.0.allow_simply(word, now).or_else(|| outcome(self.take_packed(word, now, 1)))
     }
 
@@ -82,6 +85,11 @@ impl Rule for TokenBucket {
 
     fn mend(&self, state: &mut BucketState, now: u64) {
         self.0.look(state, now);
+    }
+
+    #[inline(always)]
+    fn is_ahead(&self, word: u64, now: u64) -> bool {
+        self.0.is_ahead(word, now)
     }
 }
 
@@ -110,6 +118,11 @@ macro_rules! as_token_bucket {
 
             fn mend(&self, state: &mut crate::BucketState, now: u64) {
                 self.0.mend(state, now);
+            }
+
+            #[inline]
+            fn is_ahead(&self, word: u64, now: u64) -> bool {
+                self.0.is_ahead(word, now)
             }
         }
     };

@@ -9,7 +9,7 @@ use std::sync::{
 
 use clock::{Clock, ManualClock, Time};
 use loom::thread;
-use rate_limiter::{Ask, Decision, Direct, Limit, Memory};
+use rate_limiter::{Algorithm, Ask, Decision, Direct, Limit, Memory};
 
 /// Asks once in each of three threads for `cost`; gives what was allowed.
 fn allowed<C: Clock>(limiter: Direct<C>, cost: u32) -> usize {
@@ -35,31 +35,67 @@ fn what_is_there_is_taken_exactly() {
     });
 }
 
-/// Each reading is a token later than the one before, in the order in which threads read.
+/// Each reading is a tick later than the one before, in the order in which threads read.
 #[derive(Debug)]
-struct Ticking(AtomicU64);
+struct Ticking {
+    ticks: AtomicU64,
+    /// Nanoseconds.
+    tick: u64,
+}
 
 impl Clock for Ticking {
     fn now(&self) -> Time {
         // Where threads read, the model may switch; which reading they get is then its choice, too.
         thread::yield_now();
-        Time::from_nanos(self.0.fetch_add(1_000_000, Ordering::Relaxed))
+        Time::from_nanos(self.tick * self.ticks.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Each reading is a millisecond later.
+fn ticking() -> Ticking {
+    Ticking { ticks: AtomicU64::new(0), tick: 1_000_000 }
 }
 
 #[test]
 fn threads_that_overtake_each_other_are_admitted_neither_too_often_nor_too_rarely() {
     loom::model(|| {
         // Three readings, 1 ms and one token apart: all may pass, however they overtake.
-        let count =
-            allowed(Direct::with_clock(token_bucket("1000/s burst 1"), Ticking(AtomicU64::new(0))), 1);
+        let count = allowed(Direct::with_clock(token_bucket("1000/s burst 1"), ticking()), 1);
         assert!((1..=3).contains(&count), "{count}");
     });
     loom::model(|| {
         // Half a token flows in between: 1 + 2 / 2 at most.
-        let count = allowed(Direct::with_clock(token_bucket("500/s burst 1"), Ticking(AtomicU64::new(0))), 1);
+        let count = allowed(Direct::with_clock(token_bucket("500/s burst 1"), ticking()), 1);
         assert!((1..=2).contains(&count), "{count}");
     });
+}
+
+/// Each reading is three times as much later than the one before as it takes to fill the bucket.
+fn leaping() -> Ticking {
+    Ticking { ticks: AtomicU64::new(0), tick: 6_000_000 }
+}
+
+/// Decided upon in a word, and under a lock.
+fn word_and_lock() -> [fn() -> Limit; 2] {
+    [
+        || token_bucket("1000/s burst 2"),
+        || Limit::new(Algorithm::FixedWindow, "2/2ms".parse().unwrap()).unwrap(),
+    ]
+}
+
+#[test]
+fn nobody_is_denied_for_having_been_overtaken() {
+    for limit in word_and_lock() {
+        loom::model(move || assert_eq!(allowed(Direct::with_clock(limit(), leaping()), 2), 3));
+        model(move || {
+            let store = Arc::new(Memory::builder().clock(leaping()).max_keys(1).build().unwrap());
+            let take = move |store: &Memory<u64, Limit, Ticking>| {
+                let decision = store.try_acquire(&1, &limit(), 2).unwrap();
+                decision.is_allowed() && store.try_allow(&1, &limit()).unwrap()
+            };
+            assert_eq!(beside(&store, take, take), (true, true));
+        });
+    }
 }
 
 #[test]
@@ -94,10 +130,10 @@ fn takes(store: &Keyed, key: u64, limit: &Limit) -> bool {
 }
 
 /// What `ours` and `theirs` give, one beside the other.
-fn beside<A, B: 'static>(
-    store: &Arc<Keyed>,
-    ours: impl FnOnce(&Keyed) -> A,
-    theirs: impl FnOnce(&Keyed) -> B + 'static,
+fn beside<S: Send + Sync + 'static, A, B: 'static>(
+    store: &Arc<S>,
+    ours: impl FnOnce(&S) -> A,
+    theirs: impl FnOnce(&S) -> B + 'static,
 ) -> (A, B) {
     let other = thread::spawn({
         let store = Arc::clone(store);

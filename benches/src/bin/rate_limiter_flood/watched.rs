@@ -44,6 +44,10 @@ impl Rule for Watched {
     fn mend(&self, state: &mut WatchedState, now: u64) {
         self.0.mend(&mut state.0, now);
     }
+
+    fn is_ahead(&self, word: u64, now: u64) -> bool {
+        self.0.is_ahead(word, now)
+    }
 }
 
 impl State for WatchedState {

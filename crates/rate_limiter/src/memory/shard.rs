@@ -88,6 +88,11 @@ impl<S: State> Shard<S> {
         Stats { crowded_out: self.crowded_out, evicted: self.evicted, keys: self.keys() }
     }
 
+    /// The latest time at which a new key came: microseconds.
+    pub(super) const fn latest(&self) -> u64 {
+        self.latest
+    }
+
     fn keys(&self) -> usize {
         self.in_ring + self.wide.len()
     }
@@ -101,7 +106,7 @@ impl<S: State> Shard<S> {
     ) -> Result<T::Result, Crowded> {
         let ring = context.ring();
         if let Some(slot) = ring.find(tag) {
-            if let Some(changed) = slot.change(tag, change) {
+            if let Some(changed) = slot.change(tag, change, None) {
                 if changed.is_sooner_fresh {
                     context.expect_fresh_at(0);
                 }
@@ -110,26 +115,29 @@ impl<S: State> Shard<S> {
             // The state no longer fits in a word.
             let mut state = S::unpack(ring.remove(slot));
             self.in_ring -= 1;
-            let result = change.apply(&mut state);
+            // Up to now, it could be changed without the lock.
+            let result = change.apply(&mut state, change.read_clock());
             self.put_wide(context, tag, state);
             return Ok(result);
         }
+        // Nobody comes first with a later reading: of what follows, all is changed under the lock.
+        let now = change.read_clock();
         if let Some((_, state)) = self.wide.find_mut(tag.hash(), |(other, _)| *other == tag) {
-            let result = change.apply(state);
+            let result = change.apply(state, now);
             context.expect_fresh_at(state.fresh_at());
             return Ok(result);
         }
         let mut state = S::default();
-        let result = change.apply(&mut state);
-        if state.fresh_at() <= change.now() {
+        let result = change.apply(&mut state, now);
+        if state.fresh_at() <= now {
             return Ok(result);
         }
-        let at = Moment { rule: change.rule(), now: change.now() };
+        let at = Moment { rule: change.rule(), now };
         let is_in = match state.pack() {
             Some(word) => self.insert(context, &at, tag, word),
             None => self.insert_wide(context, &at, tag, state),
         };
-        self.latest = change.now();
+        self.latest = now;
         if is_in {
             Ok(result)
         } else {

@@ -71,8 +71,16 @@ pub(super) struct Changed<T> {
 
 impl Slot {
     /// Changes the state, if the slot is that of `tag` and the new state fits in a word.
+    ///
+    /// Nor where the state is ahead of `now`. Without a time, the clock is read after the state: if that is still
+    /// ahead, the clock was set back.
     #[inline(always)]
-    pub(super) fn change<R: Rule, T: Change<R>>(&self, tag: Tag, change: &T) -> Option<Changed<T::Result>> {
+    pub(super) fn change<R: Rule, T: Change<R>>(
+        &self,
+        tag: Tag,
+        change: &T,
+        now: Option<u64>,
+    ) -> Option<Changed<T::Result>> {
         let mut seen = self.word.load(Ordering::Acquire);
         loop {
             let (word, generation) = (seen & !GENERATION, seen & GENERATION);
@@ -80,7 +88,10 @@ impl Slot {
             if word == BUSY || self.tag.load(Ordering::Acquire) != tag.0 {
                 return None;
             }
-            let (next, result) = change.apply_packed(word)?;
+            let (next, result) = match now {
+                Some(now) => change.apply_packed(word, now)?,
+                None => change.apply_unpacked(word, change.read_clock())?,
+            };
             if next == word {
                 return Some(Changed { result, is_sooner_fresh: false });
             }

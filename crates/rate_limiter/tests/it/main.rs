@@ -11,6 +11,7 @@ mod known_bugs;
 #[cfg(feature = "lease")]
 mod lease;
 mod model;
+mod overtaken;
 mod reservations;
 mod shadow;
 #[cfg(feature = "metrics")]
