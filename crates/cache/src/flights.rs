@@ -16,9 +16,11 @@ use crate::Key;
 
 /// Loads under way, by key.
 pub(crate) struct Flights<K, V> {
-    shards: Box<[Mutex<HashMap<K, Arc<Flight<V>>>>]>,
+    shards: Box<[Shard<K, V>]>,
     hasher: RandomState,
 }
+
+type Shard<K, V> = Mutex<HashMap<K, Arc<Flight<V>>>>;
 
 type Flight<V> = watch::Sender<Course<V>>;
 
@@ -95,7 +97,7 @@ impl<K: Key, V: Clone> Flights<K, V> {
         self.shard(key).lock().remove(key);
     }
 
-    fn shard(&self, key: &K) -> &Mutex<HashMap<K, Arc<Flight<V>>>> {
+    fn shard(&self, key: &K) -> &Shard<K, V> {
         // The lower bits choose the bucket within the shard.
         let index = (self.hasher.hash_one(key) >> 32) as usize & (self.shards.len() - 1);
         &self.shards[index]

@@ -141,9 +141,8 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
                 }
             }
             (None, Some(fill)) if self.settings.protocol != Protocol::Lease => {
-                if self.store.put(key, fill).await.is_err() {
-                    self.counters.store_errors.one();
-                }
+                let put = self.store.put(key, fill).await;
+                put.unwrap_or_else(|_| self.counters.store_errors.one());
             }
             // An absent row that is not to be remembered.
             _ => {}

@@ -385,7 +385,8 @@ async fn a_floor_of_doubt_keeps_a_row_out_for_its_time() {
 
 #[tokio::test]
 async fn what_cannot_work_is_refused_when_it_is_built() {
-    let kind = |change: fn(Builder<Rows, Arc<Local>>) -> Builder<Rows, Arc<Local>>| {
+    type Set = Builder<Rows, Arc<Local>>;
+    let kind = |change: fn(Set) -> Set| {
         let built = change(exact(&Rows::new(), &local().1)).build::<u64, String>();
         built.map(|_| ()).unwrap_err().kind()
     };

@@ -34,6 +34,7 @@ fn schedules() -> u64 {
     env::var("SCHEDULES").map_or(SCHEDULES, |number| number.parse().expect("SCHEDULES is a number"))
 }
 
+#[expect(clippy::print_stdout, reason = "the shares are what a long run is for")]
 fn run(rules: Rules) -> Left {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let mut runtime_of_many: Runtime = runtime().unwrap();
