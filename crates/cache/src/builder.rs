@@ -170,7 +170,7 @@ impl<S, T> Builder<S, T> {
             pending: Pending::new(self.settings.pending),
             settings: self.settings,
             flights: Flights::new(),
-            counters: Counters::default(),
+            counters: Counters::new(capability.backend),
             chance,
         })))
     }

@@ -116,7 +116,13 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ) -> Result<Loaded<V>> {
         let lease = token.map(|token| Lease { inner: self, key, token, ends: true });
         let (step, began) = (leader.step(), Instant::now());
-        let row = match self.source.load(key).await {
+        let load = self.source.load(key);
+        #[cfg(feature = "tracing")]
+        let load = {
+            use tracing::Instrument as _;
+            load.instrument(tracing::debug_span!("patterns.cache.load", backend = self.backend()))
+        };
+        let row = match load.await {
             Ok(row) => row,
             Err(error) => {
                 self.counters.failed_loads.one();

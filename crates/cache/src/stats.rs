@@ -13,12 +13,16 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
         }
 
-        #[derive(Debug, Default)]
+        #[derive(Debug)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Count,)*
         }
 
         impl Counters {
+            pub(crate) fn new(backend: &'static str) -> Self {
+                Self { $($name: Count::new(backend, stringify!($name)),)* }
+            }
+
             pub(crate) fn read(&self) -> Stats {
                 Stats { $($name: self.$name.sum(),)* }
             }
@@ -67,9 +71,14 @@ counters! {
 
 const STRIPES: usize = 8;
 
-/// A count that many threads add to, each mostly on a cache line of its own.
-#[derive(Debug, Default)]
-pub(crate) struct Count([Stripe; STRIPES]);
+/// A count that many threads add to, each mostly on a cache line of its own. With the feature `metrics` it is also the
+/// counter `patterns.cache.events` with the labels of [`backends::telemetry`], the outcome being its name.
+#[derive(Debug)]
+pub(crate) struct Count {
+    stripes: [Stripe; STRIPES],
+    #[cfg(feature = "metrics")]
+    labels: [(&'static str, &'static str); 2],
+}
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -83,13 +92,24 @@ thread_local! {
 }
 
 impl Count {
+    #[cfg_attr(not(feature = "metrics"), expect(unused_variables, reason = "labels of a metric"))]
+    fn new(backend: &'static str, name: &'static str) -> Self {
+        Self {
+            stripes: Default::default(),
+            #[cfg(feature = "metrics")]
+            labels: [(backends::telemetry::BACKEND, backend), (backends::telemetry::OUTCOME, name)],
+        }
+    }
+
     pub(crate) fn one(&self) {
         let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or_default();
-        self.0[stripe].0.fetch_add(1, Relaxed);
+        self.stripes[stripe].0.fetch_add(1, Relaxed);
+        #[cfg(feature = "metrics")]
+        metrics::counter!("patterns.cache.events", &self.labels).increment(1);
     }
 
     fn sum(&self) -> u64 {
-        self.0.iter().map(|stripe| stripe.0.load(Relaxed)).sum()
+        self.stripes.iter().map(|stripe| stripe.0.load(Relaxed)).sum()
     }
 }
 

@@ -409,3 +409,35 @@ async fn a_closed_cache_says_so() {
     assert_eq!(cache.get(&1).await.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(cache.health().await.unwrap_err().kind(), ErrorKind::Closed);
 }
+
+#[cfg(feature = "metrics")]
+#[test]
+fn what_happens_is_counted_for_others_to_see() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let (_clock, cache) = client(&Rows::new().with(1, "one"));
+            for _ in 0..3 {
+                cache.get(&1).await.unwrap();
+            }
+        });
+    });
+    let counted = |outcome: &str| {
+        let label = |key: &metrics::Key, name, value| {
+            key.labels().any(|label| label.key() == name && label.value() == value)
+        };
+        let counters = snapshotter.snapshot().into_vec();
+        let found = counters.into_iter().find(|(key, ..)| {
+            let key = key.key();
+            key.name() == "patterns.cache.events"
+                && label(key, "outcome", outcome)
+                && label(key, "backend", "memory")
+        });
+        found.map(|(.., value)| value)
+    };
+    assert_eq!(counted("hits"), Some(DebugValue::Counter(2)));
+}
