@@ -69,7 +69,7 @@ impl<S, T> Builder<S, T> {
 
     /// For how long after that it is still served, while it is loaded anew in the background. By default not at all.
     ///
-    /// Such an entry is old, but no write of this cache has made it stale: an invalidation removes it.
+    /// Only by [`Protocol::Lease`] is it loaded anew before it is gone. Such an entry is old, but no write of this cache has made it stale: an invalidation removes it.
     pub const fn stale_for(mut self, stale_for: Duration) -> Self {
         self.settings.stale_for = stale_for;
         self
@@ -112,7 +112,8 @@ impl<S, T> Builder<S, T> {
         self
     }
 
-    /// How durable an invalidation has to be. By default [`Ack::None`].
+    /// How durable an invalidation has to be. By default [`Ack::None`]. One that is tried again from the queue waits for
+    /// nobody.
     pub const fn ack(mut self, ack: Ack) -> Self {
         self.settings.ack = ack;
         self
@@ -166,7 +167,7 @@ impl<S, T> Builder<S, T> {
         Ok(Cache(Arc::new(Inner {
             source: self.source,
             store: self.store,
-            refreshes: Arc::new(Semaphore::new(self.settings.refreshes)),
+            refreshes: Arc::new(Semaphore::new(self.settings.refreshes.min(Semaphore::MAX_PERMITS))),
             pending: Pending::new(self.settings.pending),
             settings: self.settings,
             flights: Flights::new(),
@@ -175,6 +176,9 @@ impl<S, T> Builder<S, T> {
         })))
     }
 }
+
+/// For a lease or a floor.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 impl Settings {
     /// What cannot work, if anything.
@@ -189,6 +193,8 @@ impl Settings {
             Some("the eagerness of early refreshes is a number, at least 0")
         } else if self.lease < least || self.floor < least {
             Some("leases and floors last at least a millisecond")
+        } else if self.lease > LONGEST || self.floor > LONGEST {
+            Some("leases and floors last at most a year")
         } else if self.batch == 0 {
             Some("a batch loads at least one row at once")
         } else {

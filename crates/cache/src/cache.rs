@@ -32,7 +32,7 @@ use crate::{
 ///     }
 ///
 ///     async fn load(&self, name: &String) -> Result<Row<String>> {
-///         Ok(Row::new(format!("hello, {name}"), Version::default()))
+///         Ok(Row::new(format!("hello, {name}"), Version::MAX))
 ///     }
 ///
 ///     async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, StoreError> {
@@ -76,7 +76,8 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// # Errors
     ///
-    /// What the database reports; whoever waited for a failed load gets its error as the source of its own.
+    /// What the database reports; whoever waited for a failed load gets its error as the source of its own, and
+    /// `Unavailable` if the load of another panicked. `Closed` after [`close`](Self::close).
     ///
     /// # Cancel safety
     ///
@@ -103,24 +104,26 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// Cancel-safe, as [`get`](Self::get) is.
     pub async fn get_many(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
+        // Before the store is asked: what it answers may be older than an invalidation that is delivered meanwhile.
+        let held: Vec<bool> = keys.iter().map(|key| self.0.pending.holds(key)).collect();
         let entries = self.0.store.get_many(keys).await;
         let mut values = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
         for (index, (key, entry)) in keys.iter().zip(entries).enumerate() {
-            let entry = if self.0.pending.holds(key) { Ok(None) } else { entry };
+            let entry = if held[index] || self.0.pending.holds(key) { Ok(None) } else { entry };
             let value = match entry {
                 Ok(Some(entry)) => Ok(self.0.serve(key, entry)),
                 Ok(None) => {
                     missing.push(index);
-                    Ok(None)
+                    Err(self.0.closed("get_many"))
                 }
-                Err(error) => {
-                    let failed = self.0.store_failed(error);
-                    if failed.is_ok() {
+                Err(error) => match self.0.store_failed(error) {
+                    Ok(()) => {
                         missing.push(index);
+                        Err(self.0.closed("get_many"))
                     }
-                    failed.map(|()| None)
-                }
+                    Err(closed) => Err(closed),
+                },
             };
             values.push(value);
         }
@@ -209,7 +212,8 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         self.0.pending.len()
     }
 
-    /// What may leave a stale entry nevertheless, in this configuration; nothing, if it is empty.
+    /// What this configuration leaves open beyond what holds for every one: a process that dies between a write and its
+    /// invalidation, and a failover to a replica that was not waited for, leave the old entry until it expires.
     #[must_use]
     pub fn gaps(&self) -> Vec<Gap> {
         let Settings { protocol, ack, .. } = self.0.settings;
@@ -220,7 +224,8 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         if self.0.source.reads() == Reads::MayLag {
             gaps.push(Gap::ReplicaLag);
         }
-        if ack == Ack::None && self.0.store.capability().replicas {
+        let no_replica = matches!(ack, Ack::None | Ack::Replicas(0) | Ack::Fsync { replicas: 0, .. });
+        if no_replica && self.0.store.capability().replicas {
             gaps.push(Gap::Failover);
         }
         gaps

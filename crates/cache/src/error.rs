@@ -10,8 +10,8 @@ use crate::{Ack, Acks};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// The database did not take it, or its answer was lost ([`Retry::Ambiguous`](crate::Retry::Ambiguous)). The entry was
-    /// invalidated in any case.
+    /// The database did not take it, or its answer was lost ([`Retry::Ambiguous`](crate::Retry::Ambiguous)). The entry's
+    /// invalidation was tried in any case, and is queued if it failed.
     Source(Error),
     /// The database has it, and the entry is invalidated, but not as durably as was asked for: a failover may bring the
     /// old entry back, until it expires. [`Cache::invalidate`](crate::Cache::invalidate) asks again.

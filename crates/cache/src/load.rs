@@ -22,9 +22,9 @@ struct Loaded<V> {
 }
 
 /// What came of asking for a lease.
-enum Right<V> {
+enum Right<L, V> {
     /// Load, and fill under this lease.
-    Lease(Token),
+    Lease(L),
     /// Load, and fill nothing.
     None,
     /// Someone else has loaded.
@@ -67,12 +67,12 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
             Protocol::Lease => self.right_to_fill(key, leader).await,
             Protocol::DeleteAfter | Protocol::DeleteFirst => Right::None,
         };
-        let token = match right {
+        let lease = match right {
             Right::Filled(value, step) => return (Ok(value.clone()), Landing::Value(value, step)),
-            Right::Lease(token) => Some(token),
+            Right::Lease(lease) => Some(lease),
             Right::None => None,
         };
-        match self.load_and_fill(key, token, leader).await {
+        match self.load_and_fill(key, lease, leader).await {
             Ok(loaded) => (Ok(loaded.value.clone()), Landing::Value(loaded.value, loaded.step)),
             Err(error) => {
                 let error = Arc::new(error);
@@ -82,7 +82,11 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     }
 
     /// Asks for the lease, until it is granted, or another has filled, or has taken too long.
-    async fn right_to_fill(&self, key: &K, leader: &Leader<'_, K, V>) -> Right<V> {
+    async fn right_to_fill<'a>(
+        self: &'a Arc<Self>,
+        key: &'a K,
+        leader: &Leader<'_, K, V>,
+    ) -> Right<Lease<'a, K, V, S, T>, V> {
         // The server does not have what this process knows.
         if self.pending.holds(key) {
             return Right::None;
@@ -90,15 +94,23 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         let patience = Instant::now() + self.settings.lease;
         let mut pause = PAUSES.0;
         loop {
-            let (token, step) = (self.chance.token(), leader.step());
+            // Before it is asked for: who is dropped meanwhile may have been granted it.
+            let mut lease = Lease { inner: self, key, token: self.chance.token(), ends: true };
+            let (token, step) = (lease.token, leader.step());
             match self.store.lease(key, Wish { token, ttl: self.settings.lease, seen: None }).await {
-                Ok(Leased::Granted) => return Right::Lease(token),
-                Ok(Leased::Filled(entry)) => return Right::Filled(entry.value, step),
-                Ok(Leased::Held { for_ms }) if Instant::now() < patience => {
+                Ok(Leased::Granted) => return Right::Lease(lease),
+                Ok(Leased::Filled(entry)) => {
+                    lease.ends = false;
+                    return Right::Filled(entry.value, step);
+                }
+                Ok(Leased::Held { for_ms }) => {
+                    lease.ends = false;
+                    if Instant::now() >= patience {
+                        return Right::None;
+                    }
                     tokio::time::sleep(pause.min(Duration::from_millis(for_ms))).await;
                     pause = (pause * 2).min(PAUSES.1);
                 }
-                Ok(Leased::Held { .. }) => return Right::None,
                 Err(_) => {
                     self.counters.store_errors.one();
                     return Right::None;
@@ -111,10 +123,9 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     async fn load_and_fill(
         self: &Arc<Self>,
         key: &K,
-        token: Option<Token>,
+        lease: Option<Lease<'_, K, V, S, T>>,
         leader: &Leader<'_, K, V>,
     ) -> Result<Loaded<V>> {
-        let lease = token.map(|token| Lease { inner: self, key, token, ends: true });
         let (step, began) = (leader.step(), Instant::now());
         let load = self.source.load(key);
         #[cfg(feature = "tracing")]
@@ -133,9 +144,9 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         let mut loaded = Loaded { value: row.value.clone(), step };
         match (lease, self.fill_of(row, began.elapsed())) {
             (Some(mut lease), Some(fill)) => {
-                lease.ends = false;
                 let step = leader.step();
                 let filled = self.store.fill(key, lease.token, fill).await;
+                lease.ends = filled.is_err();
                 match filled {
                     Ok(Filled::Stored) => {}
                     Ok(Filled::Refused(refusal)) => self.counters.refused(refusal),
@@ -185,11 +196,14 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
 
     async fn refresh_now(self: &Arc<Self>, key: &K, seen: u64) {
         let Role::Leader(leader) = self.flights.join(key) else { return };
-        let token = self.chance.token();
-        let wish = Wish { token, ttl: self.settings.lease, seen: Some(seen) };
-        let Ok(Leased::Granted) = self.store.lease(key, wish).await else { return };
+        let mut lease = Lease { inner: self, key, token: self.chance.token(), ends: true };
+        let wish = Wish { token: lease.token, ttl: self.settings.lease, seen: Some(seen) };
+        let Ok(Leased::Granted) = self.store.lease(key, wish).await else {
+            lease.ends = false;
+            return;
+        };
         self.counters.refreshes.one();
-        let landing = match self.load_and_fill(key, Some(token), &leader).await {
+        let landing = match self.load_and_fill(key, Some(lease), &leader).await {
             Ok(loaded) => Landing::Value(loaded.value, loaded.step),
             Err(error) => Landing::Failed(Arc::new(error)),
         };

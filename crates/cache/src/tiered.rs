@@ -122,6 +122,8 @@ async fn follow<K: Key, V: Clone + Send + Sync + 'static, C: Clock>(
     copies: Arc<Copies<K, V, C>>,
     mut announcements: Box<dyn Announcements<K>>,
 ) {
+    let guard = Follows(copies);
+    let copies = &guard.0;
     while let Some(announcement) = announcements.next().await {
         match announcement {
             Announcement::Invalidated { key, floor } => copies.memory.invalidate_now(&key, floor, FLOOR),
@@ -133,7 +135,15 @@ async fn follow<K: Key, V: Clone + Send + Sync + 'static, C: Clock>(
             Announcement::Lost => copies.lose(),
         }
     }
-    copies.lose();
+}
+
+/// Someone follows; however that ends, no copy is used after it.
+struct Follows<K: Key, V: Clone + Send + Sync + 'static, C: Clock>(Arc<Copies<K, V, C>>);
+
+impl<K: Key, V: Clone + Send + Sync + 'static, C: Clock> Drop for Follows<K, V, C> {
+    fn drop(&mut self) {
+        self.0.lose();
+    }
 }
 
 impl<K: Key, V: Clone + Send + Sync + 'static, C: Clock> Copies<K, V, C> {

@@ -12,7 +12,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Inner<K, V, S, T> {
     pub(crate) async fn write(self: &Arc<Self>, key: &K, value: Option<&V>) -> Result<Acks, WriteError> {
         if self.settings.protocol == Protocol::DeleteFirst {
-            self.remove(key).await?;
+            // Nothing is written yet.
+            self.remove(key).await.map_err(|failed| match failed {
+                WriteError::NotInvalidated { error, .. } => WriteError::Source(error),
+                failed => failed,
+            })?;
         }
         let unfinished = Unfinished { inner: self, key, done: false };
         let stored = self.source.store(key, value).await;
@@ -73,6 +77,8 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     /// Keeps an invalidation to be tried again; `false` when there is no room.
     fn queue(self: &Arc<Self>, key: &K, floor: Floor) -> bool {
         let queued = self.pending.push(key, floor);
+        // Who comes from now on knows; who came before is not to be joined.
+        self.flights.detach(key);
         if queued == Queued::Full {
             self.counters.invalidations_dropped.one();
             return false;
@@ -97,21 +103,44 @@ where
     S: Source<K, V>,
     T: Store<K, V>,
 {
-    let mut pause = PAUSES.0;
-    while let Some((key, floor)) = inner.pending.peek() {
+    let mut work = Work { inner, ends: false };
+    let inner = Arc::clone(&work.inner);
+    let (mut pause, mut failures) = (PAUSES.0, 0);
+    while let Some((key, waiting)) = inner.pending.peek() {
         // Whether replicas have it was for the first attempt to tell.
-        match inner.store.invalidate(&key, floor, inner.settings.floor, Ack::None).await {
+        match inner.store.invalidate(&key, waiting.floor, inner.settings.floor, Ack::None).await {
             Ok(_) => {
                 inner.flights.detach(&key);
-                inner.pending.delivered(&key, floor);
+                inner.pending.delivered(&key, waiting);
                 inner.counters.invalidations.one();
-                pause = PAUSES.0;
+                (pause, failures) = (PAUSES.0, 0);
             }
-            Err(error) if error.kind() == backends::ErrorKind::Closed => return inner.pending.abandoned(),
+            Err(error) if error.kind() == backends::ErrorKind::Closed => return,
             Err(_) => {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
+                // A server that is there need not wait for one that is not.
+                inner.pending.pass();
+                failures += 1;
+                if failures >= inner.pending.len() {
+                    tokio::time::sleep(pause).await;
+                    (pause, failures) = ((pause * 2).min(PAUSES.1), 0);
+                }
             }
+        }
+    }
+    work.ends = true;
+}
+
+/// Someone delivers; however that ends, the next invalidation to fail is delivered.
+struct Work<K: Key, V, S, T> {
+    inner: Arc<Inner<K, V, S, T>>,
+    /// The queue knows.
+    ends: bool,
+}
+
+impl<K: Key, V, S, T> Drop for Work<K, V, S, T> {
+    fn drop(&mut self) {
+        if !self.ends {
+            self.inner.pending.abandoned();
         }
     }
 }

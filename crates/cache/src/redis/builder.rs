@@ -58,6 +58,7 @@ impl<C> Builder<C> {
     }
 
     /// Publishes every invalidation, which is the default, or none: on a cluster, each of its nodes gets each message.
+    /// Without, nobody can keep copies: [`Tiered`](crate::Tiered) refuses the store.
     #[must_use]
     pub fn announce(self, announces: bool) -> Self {
         Self { announces, ..self }

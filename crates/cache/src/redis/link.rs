@@ -18,6 +18,10 @@ struct Link {
 
 impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Announce<K> for RedisStore<K, V, C> {
     fn listen(&self) -> Result<Box<dyn Announcements<K>>> {
+        if !self.announces {
+            let message = "a store that does not announce keeps no copies right: see Builder::announce";
+            return Err(Error::new(ErrorKind::Config, self.redis.backend(), "listen", message));
+        }
         let channel = str::from_utf8(&self.channel).map_err(|error| {
             let message = "only a prefix that is text has announcements";
             Error::new(ErrorKind::Config, self.redis.backend(), "listen", message).with_source(error)

@@ -367,6 +367,22 @@ async fn while_the_store_fails_reads_are_loads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fill_that_fails_gives_its_lease_back() {
+    let rows = Rows::new().with(1, "one");
+    let store = Arc::new(Unreliable::new(local().1));
+    let cache: Client<_> = Cache::builder(rows.clone(), Arc::clone(&store)).build().unwrap();
+    store.fail_fills(true);
+    cache.get(&1).await.unwrap();
+    settle().await;
+    store.fail_fills(false);
+    let before = tokio::time::Instant::now();
+    cache.get(&1).await.unwrap();
+    assert!(before.elapsed() < ms(100), "nobody waits for a lease that nobody uses");
+    cache.get(&1).await.unwrap();
+    assert_eq!((rows.loads(), cache.stats().hits), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_floor_of_doubt_keeps_a_row_out_for_its_time() {
     let rows = Rows::new();
     let version = rows.set(1, Some("one"));
@@ -396,6 +412,7 @@ async fn what_cannot_work_is_refused_when_it_is_built() {
     assert_eq!(kind(|builder| builder.jitter(f64::NAN)), ErrorKind::Config);
     assert_eq!(kind(|builder| builder.early_refresh(-1.0)), ErrorKind::Config);
     assert_eq!(kind(|builder| builder.lease(Duration::ZERO)), ErrorKind::Config);
+    assert_eq!(kind(|builder| builder.lease(Duration::MAX)), ErrorKind::Config);
     assert_eq!(kind(|builder| builder.max_batch_loads(0)), ErrorKind::Config);
     assert_eq!(kind(|builder| builder.ack(Ack::Replicas(1))), ErrorKind::Unsupported);
 }

@@ -14,11 +14,17 @@ pub(crate) struct Unreliable<T> {
     store: T,
     everything: AtomicBool,
     invalidations: AtomicBool,
+    fills: AtomicBool,
 }
 
 impl<T> Unreliable<T> {
     pub(crate) const fn new(store: T) -> Self {
-        Self { store, everything: AtomicBool::new(false), invalidations: AtomicBool::new(false) }
+        Self {
+            store,
+            everything: AtomicBool::new(false),
+            invalidations: AtomicBool::new(false),
+            fills: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn fail_everything(&self, fail: bool) {
@@ -27,6 +33,10 @@ impl<T> Unreliable<T> {
 
     pub(crate) fn fail_invalidations(&self, fail: bool) {
         self.invalidations.store(fail, Relaxed);
+    }
+
+    pub(crate) fn fail_fills(&self, fail: bool) {
+        self.fills.store(fail, Relaxed);
     }
 
     fn works(&self) -> Result<()> {
@@ -62,6 +72,9 @@ impl<T: Store<u64, String>> Store<u64, String> for Unreliable<T> {
 
     async fn fill(&self, key: &u64, token: Token, fill: Fill<String>) -> Result<Filled> {
         self.works()?;
+        if self.fills.load(Relaxed) {
+            return Err(down());
+        }
         self.store.fill(key, token, fill).await
     }
 
