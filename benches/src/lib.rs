@@ -6,6 +6,7 @@
 mod case;
 mod inputs;
 mod report;
+pub mod server;
 mod slot;
 mod versions;
 

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use bench::{ExitStatus, RunArgs};
+use bench::{ExitStatus, RunArgs, Usage};
 use clap::{Parser, Subcommand};
 
 mod reports;
@@ -73,14 +73,14 @@ fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             bench::complain(&format!("bench: {error:#}"));
-            let status = if error.is::<reports::Usage>() { ExitStatus::Usage } else { ExitStatus::Failed };
+            let status = if error.is::<Usage>() { ExitStatus::Usage } else { ExitStatus::Failed };
             status.into()
         }
     }
 }
 
 fn noop(args: &NoopArgs) -> anyhow::Result<ExitStatus> {
-    args.run.check().map_err(reports::Usage)?;
+    args.run.check().map_err(Usage)?;
     let config = args.run.config(args.run.virtual_clock());
     let version = env!("CARGO_PKG_VERSION");
     let status = match args.stall {

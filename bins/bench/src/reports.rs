@@ -1,28 +1,16 @@
 //! Commands that read reports, and the one that measures the runner.
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use bench::{
-    Amount, Config, ExitStatus, Pacing, Progress, Report, SCHEMA_VERSION, calibrate as calibration,
+    Amount, Config, ExitStatus, Pacing, Progress, Report, SCHEMA_VERSION, Usage, calibrate as calibration,
     compare::Comparison, format::nanos, html, significance::Criterion,
 };
 use clock::PreciseClock;
-
-/// The arguments make no sense.
-#[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
 
 pub(crate) fn compare(paths: &[PathBuf], noise: f64, alpha: f64) -> anyhow::Result<ExitStatus> {
     if !paths.len().is_multiple_of(2) {

@@ -210,18 +210,6 @@ fn policy(text: &str) -> Result<Policy, String> {
     }
 }
 
-/// The flags make no sense together.
-#[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
-
-impl fmt::Display for Usage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
 impl crate::Args {
     /// Says what makes no sense together.
     pub(crate) fn check(&self) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use anyhow::Context;
-use bench::{Amount, Ceiling, Config, ExitStatus, Fact, Keys, Report};
+use bench::{Amount, Ceiling, Config, ExitStatus, Fact, Keys, Report, Usage};
 use cache::{Cache, Memory, Store};
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
@@ -12,7 +12,6 @@ use tokio::runtime::Runtime;
 use crate::backend::Db;
 use crate::{
     Args,
-    args::Usage,
     database::{Database, Rows},
     facts,
     faults::Faults,

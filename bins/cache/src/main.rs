@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use bench::{ExitStatus, RunArgs};
+use bench::{ExitStatus, RunArgs, Usage};
 use clap::Parser;
 
 mod args;
@@ -26,7 +26,7 @@ mod table;
 mod tally;
 mod workload;
 
-use args::{CacheArgs, FaultArgs, RowArgs, Usage};
+use args::{CacheArgs, FaultArgs, RowArgs};
 use backend::{Backend, Db, Level};
 
 const EXAMPLES: &str = "\

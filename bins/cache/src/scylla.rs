@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context;
 use backends::{Config, Cql};
-use bench::{Ceiling, format::grouped};
+use bench::{Ceiling, Usage, format::grouped};
 use bytes::Bytes;
 use cache::{
     Floor, Reads, Result, Row, Source, StoreError,
@@ -19,7 +19,7 @@ use cache::{
 use clock::{Clock, PreciseClock};
 use tokio::task::JoinSet;
 
-use crate::{Args, args::Usage, backend::Level, row::Value};
+use crate::{Args, backend::Level, row::Value};
 
 /// Writes in flight while rows are loaded for the first time, and loads of the check.
 const IN_FLIGHT: usize = 128;

@@ -6,13 +6,13 @@ use std::{
 };
 
 use backends::{Config, Redis};
-use bench::{Ceiling, Fact};
+use bench::{Ceiling, Fact, Usage};
 use bytes::Bytes;
 use cache::{Ack, Codec, DynStore, RedisStore, Result, Tiered};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Args, args::Usage, backend::Backend, bare, row::Value, spawn, spawn::Server};
+use crate::{Args, backend::Backend, bare, row::Value, spawn, spawn::Server};
 
 pub(crate) type Dyn = Arc<dyn DynStore<u64, Value>>;
 type Copies = Tiered<u64, Value, RedisStore<u64, Value, Rows>>;

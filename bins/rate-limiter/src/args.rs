@@ -36,18 +36,6 @@ fn count(text: &str) -> Result<u32, String> {
     u32::try_from(count).map_err(|_| format!("{text} is more than {}", u32::MAX))
 }
 
-/// The flags make no sense together.
-#[derive(Debug)]
-pub(crate) struct Usage(pub(crate) String);
-
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
 impl ServerArgs {
     pub(crate) fn check(&self, backend: Backend) -> Result<(), String> {
         let is_redis = matches!(backend, Backend::Redis | Backend::RedisCluster);

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use bench::{Config, ExitStatus, Fact, KeyDistribution, Keys, Report, Run, RunArgs};
+use bench::{Config, ExitStatus, Fact, KeyDistribution, Keys, Report, Run, RunArgs, Usage};
 use clap::Parser;
 use clock::{Clock, PreciseClock};
 use rate_limiter::{Algorithm, Limit, Memory, Quota, RateLimiter};
@@ -20,7 +20,7 @@ mod table;
 mod tally;
 mod workload;
 
-use args::{ServerArgs, Usage};
+use args::ServerArgs;
 use backend::Backend;
 use table::Algorithms;
 use workload::Limiting;

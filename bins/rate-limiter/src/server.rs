@@ -6,12 +6,11 @@ use std::{
 };
 
 use backends::{Config, Redis};
-use bench::{Config as RunConfig, ExitStatus, Fact, Keys, Report, Run};
+use bench::{Config as RunConfig, ExitStatus, Fact, Keys, Report, Run, Usage};
 use rate_limiter::{DynStore, Limit, RedisStore, lease::Leased};
 
 use crate::{
     Args,
-    args::Usage,
     backend::Backend,
     remote::{Remote, Way, in_batches},
 };

@@ -27,7 +27,8 @@ pub use crate::scylla::Cql;
 #[cfg(feature = "redis-1")]
 pub mod redis_1 {
     pub use crate::redis::{
-        Acknowledged, Batch, Integers, KeyedCommand, RedisConnection, Reply, Wait, redis_error,
+        Acknowledged, Batch, Integers, KeyedCommand, RedisConnection, Reply, Wait, is_unknown_script,
+        redis_error,
     };
 }
 

@@ -30,6 +30,8 @@ mod topology;
 pub use connection::RedisConnection;
 #[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]
 pub use durable::{Acknowledged, Wait};
+#[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]
+pub use error::is_unknown_script;
 pub use error::redis_error;
 pub use memory::NodeMemory;
 #[cfg_attr(not(feature = "redis-1"), expect(unused_imports, reason = "public with `redis-1`"))]

@@ -1,4 +1,4 @@
-use std::process::ExitCode;
+use std::{fmt, process::ExitCode};
 
 /// How a binary ends; the exit codes are part of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,3 +47,15 @@ impl From<ExitStatus> for ExitCode {
         Self::from(status.code())
     }
 }
+
+/// The flags make no sense together: the error of a binary that ends with [`ExitStatus::Usage`].
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}

@@ -25,7 +25,7 @@ mod zipf;
 
 pub use args::{RunArgs, parse};
 pub use config::{Amount, Config, Late, Pacing, Progress};
-pub use exit::ExitStatus;
+pub use exit::{ExitStatus, Usage};
 pub use keys::{KeyDistribution, Keys, KeysError};
 pub use output::{Output, complain, print};
 pub use plan::{Arrivals, Plan, PlanError, Schedule, Shape};

@@ -111,21 +111,14 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         let mut missing = Vec::new();
         for (index, (key, entry)) in keys.iter().zip(entries).enumerate() {
             let entry = if held[index] || self.0.pending.holds(key) { Ok(None) } else { entry };
-            let value = match entry {
+            values.push(match entry.or_else(|error| self.0.store_failed(error).map(|()| None)) {
                 Ok(Some(entry)) => Ok(self.0.serve(key, entry)),
                 Ok(None) => {
                     missing.push(index);
                     Err(self.0.closed("get_many"))
                 }
-                Err(error) => match self.0.store_failed(error) {
-                    Ok(()) => {
-                        missing.push(index);
-                        Err(self.0.closed("get_many"))
-                    }
-                    Err(closed) => Err(closed),
-                },
-            };
-            values.push(value);
+                Err(closed) => Err(closed),
+            });
         }
         let mut missing = missing.into_iter();
         let mut loads = JoinSet::new();

@@ -29,7 +29,10 @@ use std::{
 };
 
 use ::redis::{Cmd, Value};
-use backends::{Error, ErrorKind, Redis, Result, redis_1::redis_error};
+use backends::{
+    Error, ErrorKind, Redis, Result,
+    redis_1::{Batch, KeyedCommand, Reply, redis_error},
+};
 use bytes::Bytes;
 
 use self::{call::driver, script::Script};
@@ -225,15 +228,15 @@ impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K
             // Of a handle that is closed, each key has the same error.
             Err(error) => return keys.iter().map(|_| Err(again(&error))).collect(),
         };
-        let gets: Vec<Cmd> = keys
-            .iter()
-            .map(|key| {
-                let mut get = Cmd::new();
-                get.arg("GET").arg(self.name(key));
-                get
-            })
-            .collect();
-        connection.each("get", &gets).await.into_iter().map(|reply| self.got(reply)).collect()
+        let (get, mut gets) = (KeyedCommand::new(["GET"]), Batch::with_capacity(keys.len()));
+        let mut name = self.prefix.to_vec();
+        for key in keys {
+            name.truncate(self.prefix.len());
+            key.encode(&mut name);
+            gets.push_keyed(&get, &name);
+        }
+        let replies = connection.send("get", &gets).await.into_iter();
+        replies.map(|reply| self.got(reply.map(Reply::into_value))).collect()
     }
 
     async fn lease(&self, key: &K, wish: Wish) -> Result<Leased<Entry<V>>> {

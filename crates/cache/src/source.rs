@@ -113,22 +113,13 @@ impl<K: Sync + 'static, V: Sync + 'static, S: Source<K, V>> DynSource<K, V> for 
     }
 }
 
-impl<K: Sync + 'static, V: Sync + 'static> Source<K, V> for Arc<dyn DynSource<K, V>> {
-    fn reads(&self) -> Reads {
-        (**self).reads()
-    }
-
-    async fn load(&self, key: &K) -> Result<Row<V>> {
-        (**self).load(key).await
-    }
-
-    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, StoreError> {
-        (**self).store(key, value).await
-    }
-}
-
-/// A source that several caches share.
-impl<K: Sync + 'static, V: Sync + 'static, S: Source<K, V>> Source<K, V> for Arc<S> {
+/// A source that several caches share, or one that is chosen at run time.
+impl<K, V, S> Source<K, V> for Arc<S>
+where
+    K: Sync + 'static,
+    V: Sync + 'static,
+    S: DynSource<K, V> + ?Sized,
+{
     fn reads(&self) -> Reads {
         (**self).reads()
     }

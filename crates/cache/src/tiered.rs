@@ -95,8 +95,19 @@ impl<K: Key, V: Clone + Send + Sync + 'static, T: Store<K, V> + Announce<K>, C: 
         &self.shared
     }
 
-    fn wish(&self) -> Wish {
-        Wish { token: self.chance.token(), ttl: LEASE, seen: None }
+    /// The lease of a copy, if it is to be had.
+    fn lease_copy(&self, key: &K) -> Option<Token> {
+        let wish = Wish { token: self.chance.token(), ttl: LEASE, seen: None };
+        self.copies.lease(key, wish).then_some(wish.token)
+    }
+
+    /// Ends the lease of a copy, with one of what the shared store had.
+    fn copy(&self, key: &K, token: Option<Token>, found: &Result<Option<Entry<V>>>) {
+        match (found, token) {
+            (Ok(Some(entry)), Some(token)) => self.keep(key, token, entry),
+            (_, Some(token)) => self.copies.memory.release_now(key, token),
+            (_, None) => {}
+        }
     }
 
     /// Keeps a copy of `entry`, which was asked for under the lease of `token`.
@@ -175,15 +186,9 @@ impl<K: Key, V: Clone + Send + Sync + 'static, T: Store<K, V> + Announce<K>, C: 
             return Ok(entry(copy));
         }
         // Before the shared store is asked: an invalidation from now on keeps the answer from being copied.
-        let wish = self.wish();
-        let leased = self.copies.lease(key, wish);
+        let token = self.lease_copy(key);
         let found = self.shared.get(key).await;
-        if leased {
-            match &found {
-                Ok(Some(entry)) => self.keep(key, wish.token, entry),
-                _ => self.copies.memory.release_now(key, wish.token),
-            }
-        }
+        self.copy(key, token, &found);
         found
     }
 
@@ -195,18 +200,10 @@ impl<K: Key, V: Clone + Send + Sync + 'static, T: Store<K, V> + Announce<K>, C: 
             return found;
         }
         let wanted: Vec<K> = places.iter().map(|place| keys[*place].clone()).collect();
-        let lease = |key: &K| {
-            let wish = self.wish();
-            self.copies.lease(key, wish).then_some(wish.token)
-        };
-        let tokens: Vec<_> = wanted.iter().map(lease).collect();
+        let tokens: Vec<_> = wanted.iter().map(|key| self.lease_copy(key)).collect();
         let shared = self.shared.get_many(&wanted).await;
         for (((place, key), token), answer) in places.into_iter().zip(&wanted).zip(tokens).zip(shared) {
-            match (&answer, token) {
-                (Ok(Some(entry)), Some(token)) => self.keep(key, token, entry),
-                (_, Some(token)) => self.copies.memory.release_now(key, token),
-                (_, None) => {}
-            }
+            self.copy(key, token, &answer);
             found[place] = answer;
         }
         found

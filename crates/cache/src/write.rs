@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use backends::{Error, ErrorKind};
 use tokio::runtime::Handle;
 
 use crate::{Ack, Acks, Floor, Key, Protocol, Source, Store, WriteError, cache::Inner, pending::Queued};
@@ -53,10 +54,7 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
                 self.counters.invalidations_under.one();
                 Err(WriteError::Under { got, want })
             }
-            Err(error) => {
-                self.counters.store_errors.one();
-                Err(WriteError::NotInvalidated { error, queued: self.queue(key, floor) })
-            }
+            Err(error) => Err(self.not_invalidated(key, floor, error)),
         }
     }
 
@@ -67,11 +65,13 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
                 self.counters.invalidations.one();
                 Ok(Acks::default())
             }
-            Err(error) => {
-                self.counters.store_errors.one();
-                Err(WriteError::NotInvalidated { error, queued: self.queue(key, Floor::UNKNOWN) })
-            }
+            Err(error) => Err(self.not_invalidated(key, Floor::UNKNOWN, error)),
         }
+    }
+
+    fn not_invalidated(self: &Arc<Self>, key: &K, floor: Floor, error: Error) -> WriteError {
+        self.counters.store_errors.one();
+        WriteError::NotInvalidated { error, queued: self.queue(key, floor) }
     }
 
     /// Keeps an invalidation to be tried again; `false` when there is no room.
@@ -115,7 +115,7 @@ where
                 inner.counters.invalidations.one();
                 (pause, failures) = (PAUSES.0, 0);
             }
-            Err(error) if error.kind() == backends::ErrorKind::Closed => return,
+            Err(error) if error.kind() == ErrorKind::Closed => return,
             Err(_) => {
                 // A server that is there need not wait for one that is not.
                 inner.pending.pass();
@@ -168,7 +168,6 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
 {
     fn drop(&mut self) {
         if !self.done {
-            self.inner.flights.detach(self.key);
             self.inner.queue(self.key, Floor::UNKNOWN);
         }
     }

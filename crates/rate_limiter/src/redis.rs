@@ -15,12 +15,12 @@
 //! has more tokens than it should: at most those of the grants that were lost. A limit that must not be exceeded
 //! even then takes `wait`, and denies what too few replicas have acknowledged.
 
-use std::{error::Error as _, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use ::redis::{ErrorKind as Driver, RedisError, ServerErrorKind, Value};
+use ::redis::Value;
 use backends::{
     Error, ErrorKind, Redis, Result,
-    redis_1::{Batch, KeyedCommand, RedisConnection, Reply, Wait},
+    redis_1::{Batch, KeyedCommand, RedisConnection, Reply, Wait, is_unknown_script},
 };
 
 use self::script::{Request, Script};
@@ -202,13 +202,6 @@ fn call(name: &str, script: &str, arguments: &[u64]) -> KeyedCommand {
     }
     command
 }
-
-fn is_unknown_script(error: &Error) -> bool {
-    let driver = error.source().and_then(|source| source.downcast_ref::<RedisError>());
-    driver.is_some_and(|error| error.kind() == UNKNOWN_SCRIPT)
-}
-
-const UNKNOWN_SCRIPT: Driver = Driver::Server(ServerErrorKind::NoScript);
 
 fn parse<T>(reply: &Reply, read: fn(&[i64]) -> Result<T>) -> Result<T> {
     match reply {

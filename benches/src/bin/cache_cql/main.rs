@@ -8,11 +8,12 @@ use std::{
 };
 
 use backends::{Config, Cql};
-use bench::{BoxError, ExitStatus, Machine, format};
+use bench::{BoxError, Machine, format};
 use bytes::Bytes;
 use cache::{CqlSource, Source};
 use clap::Parser;
 use clock::{Clock, PreciseClock};
+use peers::server::run_to_end;
 use scylla::{
     client::session::Session,
     statement::{Consistency, prepared::PreparedStatement},
@@ -74,16 +75,7 @@ struct Subjects {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    match runtime.map_err(BoxError::from).and_then(|runtime| runtime.block_on(run(&args))) {
-        Ok(true) => ExitStatus::Ok.into(),
-        Ok(false) => ExitStatus::Threshold.into(),
-        Err(error) => {
-            bench::complain(&format!("cache_cql: {error}"));
-            ExitStatus::Failed.into()
-        }
-    }
+    run_to_end("cache_cql", run(&Args::parse()))
 }
 
 /// In a keyspace of its own, which it drops.

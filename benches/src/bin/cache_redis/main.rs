@@ -1,16 +1,14 @@
 //! Hits of the cache on one Redis beside the server's own load tool and a bare driver loop, all reading the same keys.
 
-use std::{
-    process::{Command, ExitCode},
-    sync::Arc,
-};
+use std::process::ExitCode;
 
 use backends::{Config, Redis};
-use bench::{BoxError, ExitStatus, Machine, format};
+use bench::{BoxError, Machine, format};
 use bytes::Bytes;
 use cache::{Cache, Floor, Reads, RedisStore, Row, Source, StoreError, Version};
 use clap::Parser;
 use clock::{Clock, PreciseClock};
+use peers::server::{in_flight, median, redis_benchmark, run_to_end};
 
 /// Compares hits on a Redis with redis-benchmark and with a bare redis-rs loop
 #[derive(Parser)]
@@ -60,16 +58,7 @@ impl Source<String, Bytes> for Same {
 type Client = Cache<String, Bytes, Same, RedisStore<String, Bytes>>;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    match runtime.map_err(BoxError::from).and_then(|runtime| runtime.block_on(run(&args))) {
-        Ok(true) => ExitStatus::Ok.into(),
-        Ok(false) => ExitStatus::Threshold.into(),
-        Err(error) => {
-            bench::complain(&format!("cache_redis: {error}"));
-            ExitStatus::Failed.into()
-        }
-    }
+    run_to_end("cache_redis", run(&Args::parse()))
 }
 
 async fn run(args: &Args) -> Result<bool, BoxError> {
@@ -99,7 +88,10 @@ async fn run(args: &Args) -> Result<bool, BoxError> {
                 0 => single(args, &cache).await?,
                 1 => bare_loop(args, &bare).await?,
                 2 => many(args, &cache).await?,
-                _ => redis_benchmark(args)?,
+                _ => {
+                    let get = ["GET", &format!("{PREFIX}:__rand_int__")];
+                    redis_benchmark(&args.url, args.requests, args.depth, KEYS, &get)?.0
+                }
             });
         }
     }
@@ -121,16 +113,10 @@ fn row(what: &str, ours: &[f64], theirs: &[f64], bar: f64) -> Result<bool, BoxEr
     bench::print(&format!(
         "{} {what:<30} {:>8.1} k/s  {:>8.1} k/s  ratio {middle:.2} ({low:.2} to {high:.2}), bar {bar}\n",
         if met { "met   " } else { "MISSED" },
-        median(ours) / 1e3,
-        median(theirs) / 1e3,
+        median(ours.to_vec()) / 1e3,
+        median(theirs.to_vec()) / 1e3,
     ))?;
     Ok(met)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// As redis-benchmark makes them.
@@ -151,55 +137,31 @@ async fn timed(requests: u64, work: impl Future<Output = Result<(), BoxError>>) 
 }
 
 async fn single(args: &Args, cache: &Client) -> Result<f64, BoxError> {
-    let each = args.requests / args.depth;
-    timed(each * args.depth, async {
-        let tasks: Vec<_> = (0..args.depth)
-            .map(|task| {
-                let cache = cache.clone();
-                tokio::spawn(async move {
-                    for index in 0..each {
-                        cache.get(&scattered(task * each + index)).await?;
-                    }
-                    Ok::<(), backends::Error>(())
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await??;
-        }
-        Ok(())
-    })
-    .await
+    let (each, cache) = (args.requests / args.depth, cache.clone());
+    let get = move |index| {
+        let cache = cache.clone();
+        async move { cache.get(&scattered(index)).await.map(drop) }
+    };
+    timed(each * args.depth, in_flight(args.depth, each, get)).await
 }
 
 async fn bare_loop(args: &Args, connection: &redis::aio::MultiplexedConnection) -> Result<f64, BoxError> {
-    let each = args.requests / args.depth;
-    timed(each * args.depth, async {
-        let tasks: Vec<_> = (0..args.depth)
-            .map(|task| {
-                let mut connection = connection.clone();
-                tokio::spawn(async move {
-                    for index in 0..each {
-                        let mut get = redis::cmd("GET");
-                        get.arg(format!("{PREFIX}:{}", scattered(task * each + index)));
-                        get.query_async::<Vec<u8>>(&mut connection).await?;
-                    }
-                    Ok::<(), redis::RedisError>(())
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await??;
+    let (each, connection) = (args.requests / args.depth, connection.clone());
+    let get = move |index| {
+        let mut connection = connection.clone();
+        async move {
+            let mut get = redis::cmd("GET");
+            get.arg(format!("{PREFIX}:{}", scattered(index)));
+            get.query_async::<Vec<u8>>(&mut connection).await.map(drop)
         }
-        Ok(())
-    })
-    .await
+    };
+    timed(each * args.depth, in_flight(args.depth, each, get)).await
 }
 
 /// One task, as a service has for a request; `redis_benchmark` has one thread.
 async fn many(args: &Args, cache: &Client) -> Result<f64, BoxError> {
     let (batches, depth) = (args.requests / args.depth, args.depth);
-    let cache = Arc::new(cache.clone());
+    let cache = cache.clone();
     timed(batches * depth, async move {
         let task = tokio::spawn(async move {
             for batch in 0..batches {
@@ -213,20 +175,4 @@ async fn many(args: &Args, cache: &Client) -> Result<f64, BoxError> {
         Ok(task.await??)
     })
     .await
-}
-
-/// One connection, as `many` has.
-fn redis_benchmark(args: &Args) -> Result<f64, BoxError> {
-    let address = args.url.trim_start_matches("redis://");
-    let (host, port) = address.rsplit_once(':').ok_or("--url is redis://HOST:PORT here")?;
-    let (requests, depth, keys) = (args.requests.to_string(), args.depth.to_string(), KEYS.to_string());
-    let mut command = Command::new("redis-benchmark");
-    command.args(["-h", host, "-p", port, "-c", "1", "-P", &depth, "-n", &requests, "-r", &keys, "--csv"]);
-    let output = command.args(["GET", &format!("{PREFIX}:__rand_int__")]).output()?;
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    // "GET ...","123456.78",...
-    let rate = stdout.lines().last().and_then(|row| row.split("\",\"").nth(1)?.parse().ok());
-    rate.ok_or_else(|| {
-        format!("redis-benchmark: {} {}", stdout.trim(), String::from_utf8_lossy(&output.stderr)).into()
-    })
 }

@@ -1,16 +1,12 @@
 //! The limiter on one Redis beside the server's own load tool and a bare driver loop, all calling the same script.
 
-use std::{
-    fmt::Write as _,
-    process::{Command, ExitCode},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use backends::{Config, Redis};
-use bench::{BoxError, ExitStatus, Machine, format};
+use bench::{BoxError, Machine, format};
 use clap::Parser;
 use clock::{Clock, PreciseClock};
+use peers::server::{in_flight, median, redis_benchmark, run_to_end};
 use rate_limiter::{
     Algorithm, Ask, Limit, Quota, RateLimiter, RedisStore,
     redis::script::{self, Request, Script},
@@ -29,7 +25,7 @@ struct Args {
     requests: u64,
     /// Decisions in a round trip, and requests in flight of the loops that send each alone
     #[arg(long, default_value_t = 64)]
-    depth: usize,
+    depth: u64,
     /// Interleaved rounds
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -53,16 +49,7 @@ struct Figures {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    match runtime.map_err(BoxError::from).and_then(|runtime| runtime.block_on(run(&args))) {
-        Ok(true) => ExitStatus::Ok.into(),
-        Ok(false) => ExitStatus::Threshold.into(),
-        Err(error) => {
-            bench::complain(&format!("rate_limiter_redis: {error}"));
-            ExitStatus::Failed.into()
-        }
-    }
+    run_to_end("rate_limiter_redis", run(&Args::parse()))
 }
 
 async fn run(args: &Args) -> Result<bool, BoxError> {
@@ -104,7 +91,7 @@ async fn compare(args: &Args, algorithm: Algorithm) -> Result<bool, BoxError> {
                 0 => single(args, &limiter).await?,
                 1 => bare_loop(args, &bare, script.get_hash(), &prefix, &arguments).await?,
                 2 => many(args, &limiter).await?,
-                _ => redis_benchmark(args, script.get_hash(), &prefix, &arguments)?,
+                _ => benchmark(args, script.get_hash(), &prefix, &arguments)?,
             });
         }
     }
@@ -119,9 +106,9 @@ async fn compare(args: &Args, algorithm: Algorithm) -> Result<bool, BoxError> {
     let of_processor = ratio(&many, &benchmark, |figures| figures.processor);
     let kept = of_bare >= BARE && of_benchmark >= BENCHMARK && of_processor <= PROCESSOR;
     let mut row = String::new();
-    write!(
+    writeln!(
         row,
-        "| {algorithm} | {:.1} | {:.1} | {of_bare:.2} | {:.1} | {:.1} | {of_benchmark:.2} | {:.2} | {:.2} | {of_processor:.2} | {} |\n",
+        "| {algorithm} | {:.1} | {:.1} | {of_bare:.2} | {:.1} | {:.1} | {of_benchmark:.2} | {:.2} | {:.2} | {of_processor:.2} | {} |",
         rate(&single),
         rate(&bare),
         rate(&many),
@@ -132,11 +119,6 @@ async fn compare(args: &Args, algorithm: Algorithm) -> Result<bool, BoxError> {
     )?;
     bench::print(&row)?;
     Ok(kept)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 fn key(index: u64) -> String {
@@ -166,25 +148,12 @@ fn processor_time() -> Duration {
 type Limiter = Arc<RateLimiter<RedisStore>>;
 
 async fn single(args: &Args, limiter: &Limiter) -> Result<Figures, BoxError> {
-    let each = args.requests / args.depth as u64;
-    timed(each * args.depth as u64, async {
-        let tasks: Vec<_> = (0..args.depth as u64)
-            .map(|task| {
-                let limiter = Arc::clone(limiter);
-                tokio::spawn(async move {
-                    for index in 0..each {
-                        limiter.acquire(key(task * each + index), 1).await?;
-                    }
-                    Ok::<(), backends::Error>(())
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await??;
-        }
-        Ok(())
-    })
-    .await
+    let (each, limiter) = (args.requests / args.depth, Arc::clone(limiter));
+    let acquire = move |index| {
+        let limiter = Arc::clone(&limiter);
+        async move { limiter.acquire(key(index), 1).await.map(drop) }
+    };
+    timed(each * args.depth, in_flight(args.depth, each, acquire)).await
 }
 
 async fn bare_loop(
@@ -194,33 +163,23 @@ async fn bare_loop(
     prefix: &str,
     arguments: &[String],
 ) -> Result<Figures, BoxError> {
-    let each = args.requests / args.depth as u64;
-    timed(each * args.depth as u64, async {
-        let tasks: Vec<_> = (0..args.depth as u64)
-            .map(|task| {
-                let (mut connection, hash, prefix) = (connection.clone(), hash.to_owned(), prefix.to_owned());
-                let arguments = arguments.to_vec();
-                tokio::spawn(async move {
-                    for index in 0..each {
-                        let mut command = redis::cmd("EVALSHA");
-                        command.arg(&hash).arg(1).arg(format!("{prefix}{}", key(task * each + index)));
-                        command.arg(&arguments).query_async::<redis::Value>(&mut connection).await?;
-                    }
-                    Ok::<(), redis::RedisError>(())
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await??;
+    let each = args.requests / args.depth;
+    let shared = Arc::new((connection.clone(), hash.to_owned(), prefix.to_owned(), arguments.to_vec()));
+    let call = move |index| {
+        let shared = Arc::clone(&shared);
+        async move {
+            let (connection, hash, prefix, arguments) = &*shared;
+            let mut command = redis::cmd("EVALSHA");
+            command.arg(hash).arg(1).arg(format!("{prefix}{}", key(index))).arg(arguments);
+            command.query_async::<redis::Value>(&mut connection.clone()).await.map(drop)
         }
-        Ok(())
-    })
-    .await
+    };
+    timed(each * args.depth, in_flight(args.depth, each, call)).await
 }
 
 /// One task, as a service has for a request, so that no hop between threads is measured; `redis_benchmark` has one thread.
 async fn many(args: &Args, limiter: &Limiter) -> Result<Figures, BoxError> {
-    let (batches, depth) = (args.requests / args.depth as u64, args.depth as u64);
+    let (batches, depth) = (args.requests / args.depth, args.depth);
     let limiter = Arc::clone(limiter);
     timed(batches * depth, async move {
         let task = tokio::spawn(async move {
@@ -238,30 +197,10 @@ async fn many(args: &Args, limiter: &Limiter) -> Result<Figures, BoxError> {
 }
 
 /// One connection, as `many` has.
-fn redis_benchmark(args: &Args, hash: &str, prefix: &str, arguments: &[String]) -> Result<Figures, BoxError> {
-    let address = args.url.trim_start_matches("redis://");
-    let (host, port) = address.rsplit_once(':').ok_or("--url is redis://HOST:PORT here")?;
-    let (requests, depth, keys) = (args.requests.to_string(), args.depth.to_string(), KEYS.to_string());
-    let mut command = Command::new("bash");
-    command.args([
-        "-c",
-        "TIMEFORMAT='%U %S'; time \"$@\"",
-        "bash",
-        "redis-benchmark",
-        "-h",
-        host,
-        "-p",
-        port,
-    ]);
-    command.args(["-c", "1", "-P", &depth, "-n", &requests, "-r", &keys, "--csv", "EVALSHA", hash, "1"]);
-    let output = command.arg(format!("{prefix}__rand_int__")).args(arguments).output()?;
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let failed = || format!("redis-benchmark: {} {}", stdout.trim(), stderr.trim());
-    // "EVALSHA ...","123456.78",...
-    let row = stdout.lines().last().ok_or_else(failed)?;
-    let per_second: f64 = row.split("\",\"").nth(1).and_then(|rate| rate.parse().ok()).ok_or_else(failed)?;
-    let seconds: Option<Vec<f64>> =
-        stderr.lines().last().map(|line| line.split(' ').filter_map(|field| field.parse().ok()).collect());
-    let used: f64 = seconds.filter(|seconds| seconds.len() == 2).ok_or_else(failed)?.iter().sum();
+fn benchmark(args: &Args, hash: &str, prefix: &str, arguments: &[String]) -> Result<Figures, BoxError> {
+    let key = format!("{prefix}__rand_int__");
+    let mut command = vec!["EVALSHA", hash, "1", &key];
+    command.extend(arguments.iter().map(String::as_str));
+    let (per_second, used) = redis_benchmark(&args.url, args.requests, args.depth, KEYS, &command)?;
     Ok(Figures { per_second, processor: used * 1e6 / args.requests as f64 })
 }

@@ -21,6 +21,12 @@ pub fn redis_error(backend: &'static str, op: &'static str, error: RedisError) -
     Error::new(kind, backend, op, text).with_retry(retry).with_source(error)
 }
 
+/// Whether the server does not know the script of an `EVALSHA`, and so did nothing.
+pub fn is_unknown_script(error: &Error) -> bool {
+    let driver = error.source().and_then(|source| source.downcast_ref::<RedisError>());
+    driver.is_some_and(|error| error.kind() == Driver::Server(Server::NoScript))
+}
+
 /// Why a request got no answer. One broken connection tells all who wait for it, hence the shared text.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {

@@ -3,7 +3,7 @@
 use ::redis::{Cmd, RedisError, Value};
 use backends::{
     Error, ErrorKind, Result,
-    redis_1::{Wait, redis_error},
+    redis_1::{Wait, is_unknown_script, redis_error},
 };
 
 use super::{
@@ -34,13 +34,14 @@ impl<K, V, C> RedisStore<K, V, C> {
     ) -> Result<Value> {
         let mut connection = self.redis.connection()?;
         let by_hash = self.by_hash(script, key, &arguments);
-        let reply = match by_hash.query_async::<Value>(&mut connection).await {
-            Err(error) if script::is_unknown(&error) => {
-                self.by_text(script, key, &arguments).query_async::<Value>(&mut connection).await
-            }
-            reply => reply,
+        let mut ask = async |command: Cmd| {
+            let reply = command.query_async::<Value>(&mut connection).await;
+            reply.map_err(|error| redis_error(self.redis.backend(), script.op(), error))
         };
-        reply.map_err(|error| redis_error(self.redis.backend(), script.op(), error))
+        match ask(by_hash).await {
+            Err(error) if is_unknown_script(&error) => ask(self.by_text(script, key, &arguments)).await,
+            reply => reply,
+        }
     }
 
     pub(super) async fn run_durably(
@@ -52,7 +53,7 @@ impl<K, V, C> RedisStore<K, V, C> {
     ) -> Result<Acks> {
         let by_hash = self.by_hash(script, key, &arguments);
         let acknowledged = match self.redis.durable(script.op(), &by_hash, wait).await {
-            Err(error) if driver(&error).is_some_and(script::is_unknown) => {
+            Err(error) if is_unknown_script(&error) => {
                 let by_text = self.by_text(script, key, &arguments);
                 self.redis.durable(script.op(), &by_text, wait).await?
             }

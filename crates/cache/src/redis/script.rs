@@ -1,6 +1,6 @@
 //! The scripts, and how they are called.
 
-use ::redis::{Cmd, ErrorKind as Driver, RedisError, ServerErrorKind};
+use ::redis::{Cmd, RedisError};
 
 /// A script, as it is sent to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,6 @@ pub(super) fn command(name: &str, script: &str, key: &[u8], now: u64, arguments:
     command.arg(name).arg(script).arg(1).arg(key).arg(now);
     arguments(&mut command);
     command
-}
-
-pub(super) fn is_unknown(error: &RedisError) -> bool {
-    error.kind() == Driver::Server(ServerErrorKind::NoScript)
 }
 
 /// Whether the key holds a list, or whatever else is no string.

@@ -17,10 +17,8 @@ use cache::{
     redis::RedisStore,
     slot::{Content, Slot},
 };
-use testkit::Failed;
+use testkit::{Failed, SplitMix64};
 use tokio::{task::JoinSet, time::Instant};
-
-use crate::random::Random;
 
 type Value = Vec<u8>;
 type Redis = RedisStore<String, Value>;
@@ -60,7 +58,7 @@ struct Run {
     prefix: String,
     now: Arc<AtomicU64>,
     started: Instant,
-    random: Random,
+    random: SplitMix64,
     keys: Vec<Subject>,
     /// Durations that were used, so that their ends are met.
     used: Vec<u64>,
@@ -78,7 +76,7 @@ struct Subject {
 
 impl Run {
     async fn new(url: &str, prefix: String, task: u64, seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(1_000_003) + task);
+        let mut random = SplitMix64(seed.wrapping_mul(1_000_003) + task);
         let start = match task % 4 {
             0 => 1 + random.below(1_000),
             1 => (1 << 51) - random.below(1_000_000_000),
@@ -186,7 +184,7 @@ impl Run {
             0 => (None, Version::ABSENT),
             1 => (None, self.version()),
             _ => {
-                let bytes = self.random.next().to_le_bytes();
+                let bytes = self.random.bits().to_le_bytes();
                 let length = usize::try_from(self.random.below(9)).unwrap();
                 (Some(bytes[..length].to_vec()), self.version())
             }
@@ -276,13 +274,13 @@ impl Run {
         let token = match self.random.below(4) {
             // Next to each other where doubles are not exact.
             0 => u64::MAX - self.random.below(1_000),
-            _ => self.random.next(),
+            _ => self.random.bits(),
         };
         let token = Token(NonZeroU64::new(token).unwrap_or(NonZeroU64::MIN));
         let latest = self.keys[place].seen.last().copied();
         let seen = match self.random.below(8) {
             0 => None,
-            1 => Some(self.random.next()),
+            1 => Some(self.random.bits()),
             2 if !self.keys[place].seen.is_empty() => {
                 let seen = self.keys[place].seen.clone();
                 Some(self.random.of(&seen))

@@ -9,8 +9,6 @@ use testkit::{Backend, Setup, Suite};
 #[cfg(feature = "redis")]
 mod differential;
 #[cfg(feature = "redis")]
-mod random;
-#[cfg(feature = "redis")]
 mod server;
 
 fn main() -> ExitCode {

@@ -18,7 +18,7 @@
 
 use std::time::Duration;
 
-use crate::{Algorithm, Answer, Ask, Decision, Error, ErrorKind, Limit, Part, Result};
+use crate::{Algorithm, Answer, Ask, Decision, Error, ErrorKind, Limit, Part, Result, store::no_cost};
 
 /// The code of the error that a script replies where the value of the key was written by a newer release.
 pub const NEWER: &str = "RLFORMAT";
@@ -147,12 +147,7 @@ pub fn arguments(limit: &Limit, request: Request, now: Option<u64>) -> Result<Ve
         Request::Refund { cost, taken_at } => (4, cost, taken_at.min(MOST_TOKENS)),
     };
     if cost == 0 {
-        return Err(Error::new(
-            ErrorKind::Invalid,
-            BACKEND,
-            "acquire",
-            "a request of cost 0; ask for at least 1",
-        ));
+        return Err(no_cost(BACKEND));
     }
     let parts = limit.parts();
     if parts.len() > MOST_PARTS {
