@@ -16,6 +16,7 @@ const DRIVERS: [&str; 3] = ["redis", "rdkafka", "scylla"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Layer {
     Base,
+    Filters,
     Pattern,
     CaseStudies,
     Binary,
@@ -23,7 +24,8 @@ enum Layer {
 
 fn layer(folder: &str) -> Layer {
     match folder {
-        "crates/clock" | "crates/filters" | "crates/backends" => Layer::Base,
+        "crates/clock" | "crates/backends" => Layer::Base,
+        "crates/filters" => Layer::Filters,
         "crates/case_studies" => Layer::CaseStudies,
         _ if folder.starts_with("bins/") => Layer::Binary,
         _ => Layer::Pattern,
@@ -48,7 +50,7 @@ pub(crate) fn folder(package: &Package) -> String {
 
 fn wrong_arrow(from: (&str, &str), to: (&str, &str), kind: DependencyKind) -> Option<String> {
     let ((name, folder), (to_name, to_folder)) = (from, to);
-    let advice = "arrows go from binaries to case studies to patterns to backends, filters and clock";
+    let advice = "arrows go from binaries to case studies to patterns to filters to backends and clock";
     let is_binary = folder.starts_with("bins/");
     let allowed = match to_name {
         "testkit" => kind == DependencyKind::Development,

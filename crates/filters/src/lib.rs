@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod any;
+mod bloom;
+mod bytes;
+mod filter;
+mod hash;
+mod keyed;
+mod membership;
+mod plan;
+pub mod rate;
+
+pub use any::AnyFilter;
+pub use backends::{Error, ErrorKind, Result, Retry};
+pub use bloom::Bloom;
+pub use filter::{Filter, Insert, Kind, Merge, Remove};
+pub use hash::{KeyHasher, Std, Xxh3, fingerprint};
+pub use keyed::Keyed;
+pub use membership::{
+    Announced, Answer, BoxFuture, Capability, DynMembership, Membership, Rebuilt, Scan, State, Unsettled,
+};
+pub use plan::{MAX_BITS, MAX_POSITIONS, Plan};

@@ -1,0 +1,4 @@
+//! What users of a filter rely on.
+
+mod common;
+mod kinds;
