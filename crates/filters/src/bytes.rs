@@ -41,7 +41,7 @@ impl Header {
     /// The bytes of a filter whose table is `table`.
     pub(crate) fn seal(self, table: impl ExactSizeIterator<Item = u64>) -> Vec<u8> {
         self.seal_bytes(table.len() * 8, |out| {
-            table.for_each(|word| out.extend_from_slice(&word.to_le_bytes()))
+            table.for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
         })
     }
 
