@@ -21,7 +21,7 @@ use crate::{
 /// Clones share everything. Its futures need a Tokio runtime with time.
 ///
 /// ```
-/// use cache::{Cache, Floor, Memory, Reads, Result, Row, Source, StoreError, Version};
+/// use cache::{Cache, Floor, Memory, Reads, Result, Row, Source, SourceError, Version};
 ///
 /// #[derive(Debug)]
 /// struct Greetings;
@@ -35,7 +35,7 @@ use crate::{
 ///         Ok(Row::new(format!("hello, {name}"), Version::MAX))
 ///     }
 ///
-///     async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, StoreError> {
+///     async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, SourceError> {
 ///         Ok(Floor::UNKNOWN)
 ///     }
 /// }

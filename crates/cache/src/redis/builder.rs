@@ -11,7 +11,7 @@ use super::{RedisStore, script::Script};
 use crate::{Codec, Raw};
 
 /// How to build a [`RedisStore`].
-pub struct Builder<C = Raw> {
+pub struct RedisBuilder<C = Raw> {
     codec: C,
     prefix: Vec<u8>,
     announces: bool,
@@ -21,7 +21,7 @@ pub struct Builder<C = Raw> {
     is_clock_of_server: bool,
 }
 
-impl Builder<Raw> {
+impl RedisBuilder<Raw> {
     pub(super) fn new() -> Self {
         Self {
             codec: Raw,
@@ -35,7 +35,7 @@ impl Builder<Raw> {
     }
 }
 
-impl<C> Builder<C> {
+impl<C> RedisBuilder<C> {
     /// Calls keys `prefix:key` instead of `cache:key`, and the channel `prefix:invalidated`. Caches that share servers
     /// need prefixes of their own, none of which is another and a colon and more; braces in it put all keys of the
     /// cache into one slot of a cluster.
@@ -46,9 +46,9 @@ impl<C> Builder<C> {
 
     /// Makes bytes of values by `codec` instead of [`Raw`].
     #[must_use]
-    pub fn codec<D>(self, codec: D) -> Builder<D> {
+    pub fn codec<D>(self, codec: D) -> RedisBuilder<D> {
         let Self { codec: _, prefix, announces, max_value, ack_timeout, clock, is_clock_of_server } = self;
-        Builder { codec, prefix, announces, max_value, ack_timeout, clock, is_clock_of_server }
+        RedisBuilder { codec, prefix, announces, max_value, ack_timeout, clock, is_clock_of_server }
     }
 
     /// Refuses values of more bytes, as `Invalid`, instead of those of more than 8 MiB.
@@ -116,9 +116,9 @@ fn system() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl<C> fmt::Debug for Builder<C> {
+impl<C> fmt::Debug for RedisBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("RedisBuilder")
             .field("announces", &self.announces)
             .field("max_value", &self.max_value)
             .field("ack_timeout", &self.ack_timeout)

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cache::{Error, ErrorKind, Floor, Reads, Result, Row, Source, StoreError, Version};
+use cache::{Error, ErrorKind, Floor, Reads, Result, Row, Source, SourceError, Version};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -108,7 +108,7 @@ impl Source<u64, String> for Rows {
         })
     }
 
-    async fn store(&self, key: &u64, value: Option<&String>) -> Result<Floor, StoreError> {
+    async fn store(&self, key: &u64, value: Option<&String>) -> Result<Floor, SourceError> {
         let version = self.set(*key, value.map(String::as_str));
         drop(self.0.write_gate.acquire().await);
         Ok(Floor::below(version))
