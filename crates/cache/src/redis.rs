@@ -12,6 +12,7 @@
 //! | a script that the server does not know | is sent again, with the step; callers do not notice |
 //! | an invalidation | is published, for who keeps copies: [`RedisStore::channel`] |
 //! | failover | what the new master had not received is forgotten, which brings back an entry that was invalidated: [`Ack`] says what was received |
+//! | `Ack::Fsync` | only of servers that were seen to wait for their disks: `RedisBuilder::build_with_fsync`; Valkey 9.1 answers before its disk does |
 //!
 //! # Clocks
 //!
@@ -46,6 +47,7 @@ use crate::{
 mod announcement;
 mod builder;
 mod call;
+mod fsync;
 mod link;
 mod script;
 
@@ -72,6 +74,8 @@ pub struct RedisStore<K, V, C = Raw> {
     announces: bool,
     max_value: usize,
     ack_timeout: Duration,
+    /// Whether the servers wait for their disks, as a probe has shown or the user believes.
+    gives_fsync: bool,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Whether that clock stands for the server's, too.
     is_clock_of_server: bool,
@@ -211,7 +215,8 @@ impl<K: Key, V, C: Codec<V>> RedisStore<K, V, C> {
 
 impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K, V, C> {
     fn capability(&self) -> Capability {
-        Capability::new(self.redis.backend()).shared().replicas().fsync()
+        let capability = Capability::new(self.redis.backend()).shared().replicas();
+        if self.gives_fsync { capability.fsync() } else { capability }
     }
 
     async fn get(&self, key: &K) -> Result<Option<Entry<V>>> {
@@ -275,6 +280,9 @@ impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K
     }
 
     async fn invalidate(&self, key: &K, floor: Floor, keep: Duration, ack: Ack) -> Result<Acks> {
+        if matches!(ack, Ack::Fsync { .. }) && !self.gives_fsync {
+            return Err(fsync::unverified(self.redis.backend()));
+        }
         let channel = if self.announces { &*self.channel } else { &[] };
         let arguments = |command: &mut Cmd| {
             command.arg(floor.version().get()).arg(at_least(keep)).arg(channel).arg(self.prefix.len());
