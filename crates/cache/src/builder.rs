@@ -1,6 +1,9 @@
 //! How a cache is set up.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use backends::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
@@ -177,6 +180,7 @@ impl<S, T> Builder<S, T> {
             flights: Flights::new(),
             counters: Counters::new(capability.backend),
             chance,
+            closed: AtomicBool::new(false),
         })))
     }
 }

@@ -64,6 +64,11 @@ impl Rows {
         self.0.loads.load(Relaxed)
     }
 
+    /// How often a row was written, past a cache or by it.
+    pub(crate) fn writes(&self) -> u64 {
+        self.0.writes.load(Relaxed)
+    }
+
     pub(crate) fn next_load(&self, mishap: Mishap) {
         self.0.mishaps.lock().push(mishap);
     }
