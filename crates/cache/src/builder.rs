@@ -1,6 +1,9 @@
 //! How a cache is set up.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use backends::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
@@ -160,7 +163,11 @@ impl<S, T> Builder<S, T> {
             return fail(ErrorKind::Config, message);
         }
         if !capability.gives(self.settings.ack) {
-            let message = format!("this store cannot give {:?}", self.settings.ack);
+            let hint = match self.settings.ack {
+                Ack::Fsync { .. } => "; a RedisStore can that was built by RedisBuilder::build_with_fsync",
+                _ => "",
+            };
+            let message = format!("this store cannot give {:?}{hint}", self.settings.ack);
             return fail(ErrorKind::Unsupported, &message);
         }
         let chance = self.seed.map_or_else(Chance::new, Chance::seeded);
@@ -173,6 +180,7 @@ impl<S, T> Builder<S, T> {
             flights: Flights::new(),
             counters: Counters::new(capability.backend),
             chance,
+            closed: AtomicBool::new(false),
         })))
     }
 }

@@ -30,7 +30,7 @@ mod write;
 
 pub use crate::cache::Cache;
 #[cfg(feature = "redis")]
-pub use crate::redis::RedisStore;
+pub use crate::redis::{RedisBuilder, RedisStats, RedisStore};
 #[cfg(feature = "scylla")]
 pub use crate::scylla::CqlSource;
 pub use backends::{Error, ErrorKind, Result, Retry};
@@ -43,7 +43,7 @@ pub use key::Key;
 pub use memory::{Memory, MemoryBuilder, Policy, Stats as MemoryStats};
 pub use protocol::{Gap, Protocol, UnknownProtocol};
 pub use slot::{Filled, Leased, Refusal, Token};
-pub use source::{DynSource, Reads, Row, Source, StoreError};
+pub use source::{DynSource, Reads, Row, Source, SourceError};
 pub use stats::Stats;
 pub use store::{
     Ack, Acks, Announce, Announcement, Announcements, BoxFuture, Capability, DynStore, Entry, Fill, Store,

@@ -52,7 +52,7 @@ pub use builder::CqlSourceBuilder;
 pub use consistency::Consistency;
 pub use timestamps::Timestamps;
 
-use crate::{Floor, Key, Reads, Row, Source, StoreError, Version};
+use crate::{Floor, Key, Reads, Row, Source, SourceError, Version};
 use values::Values;
 
 const BACKEND: &str = "scylla";
@@ -149,7 +149,7 @@ impl<K: Key, V: Send + Sync + 'static> Source<K, V> for CqlSource<K, V> {
     }
 
     /// An error is never [`Retry::Safe`] once the statement was sent, since the driver may have asked several nodes.
-    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, StoreError> {
+    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, SourceError> {
         let (session, key) = (self.cql.session()?, encoded(key, "store")?);
         let value = value.map(|value| self.values.bytes(value)).transpose()?;
         let version = self.timestamps.next()?;
@@ -162,7 +162,7 @@ impl<K: Key, V: Send + Sync + 'static> Source<K, V> for CqlSource<K, V> {
         };
         match written {
             Ok(_) => Ok(floor),
-            Err(error) => Err(StoreError { error: write_error(error), floor }),
+            Err(error) => Err(SourceError { error: write_error(error), floor }),
         }
     }
 }

@@ -61,7 +61,7 @@ counters! {
     invalidations,
     /// Invalidations that were queued, to be tried again.
     invalidations_queued,
-    /// Invalidations for which the queue had no room: the old entry stays until it expires.
+    /// Invalidations for which the queue had no room, or that the end of the cache left: the old entry stays until it expires.
     invalidations_dropped,
     /// Invalidations that were less durable than was asked for.
     invalidations_under,
