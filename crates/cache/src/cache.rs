@@ -17,6 +17,7 @@ use crate::{
     chance::Chance,
     flights::Flights,
     freshness,
+    front::Front,
     pending::Pending,
     stats::Counters,
     store::{Ack, Acks},
@@ -61,6 +62,7 @@ pub(crate) struct Inner<K: Key, V, S, T> {
     pub(crate) store: T,
     pub(crate) settings: Settings,
     pub(crate) flights: Flights<K, V>,
+    pub(crate) front: Front,
     pub(crate) pending: Pending<K>,
     pub(crate) refreshes: Arc<Semaphore>,
     pub(crate) counters: Counters,
@@ -91,6 +93,9 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// Cancel-safe: when a caller who loads is dropped, one of those who wait loads instead.
     pub async fn get(&self, key: &K) -> Result<Option<V>> {
+        if !self.0.front.is_off() && self.0.denied(key).await {
+            return self.0.still_open("get").map(|()| None);
+        }
         if !self.0.pending.holds(key) {
             match self.0.store.get(key).await {
                 Ok(Some(entry)) => return Ok(self.0.serve(key, entry)),
@@ -115,6 +120,27 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// Cancel-safe, as [`get`](Self::get) is.
     pub async fn get_many(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
+        if self.0.front.is_off() {
+            return self.get_all(keys).await;
+        }
+        let denied = self.0.front.absent(keys).await.unwrap_or_else(|_| {
+            self.0.counters.filter_errors.one();
+            vec![false; keys.len()]
+        });
+        let left: Vec<K> =
+            keys.iter().zip(&denied).filter(|(_, denied)| !**denied).map(|(key, _)| key.clone()).collect();
+        let mut values = self.get_all(&left).await.into_iter();
+        let value = |denied| {
+            if denied {
+                self.0.counters.filtered.one();
+                return self.0.still_open("get_many").map(|()| None);
+            }
+            values.next().unwrap_or_else(|| Err(self.0.closed("get_many", ENDED)))
+        };
+        denied.into_iter().map(value).collect()
+    }
+
+    async fn get_all(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
         // Before the store is asked: what it answers may be older than an invalidation that is delivered meanwhile.
         if let Err(closed) = self.0.still_open("get_many") {
             let again = |_| Err(Error::new(closed.kind(), closed.backend(), "get_many", CLOSED));
@@ -309,6 +335,20 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
             self.refresh(key, entry.fresh_until);
         }
         entry.value
+    }
+
+    /// Whether the filter says that the database has no row of `key`.
+    async fn denied(&self, key: &K) -> bool {
+        let denied = match self.front.absent_at_once(key) {
+            Some(denied) => Ok(denied),
+            None => self.front.absent(std::slice::from_ref(key)).await.map(|denied| denied == [true]),
+        };
+        match denied {
+            Ok(true) => self.counters.filtered.one(),
+            Ok(false) => {}
+            Err(_) => self.counters.filter_errors.one(),
+        }
+        matches!(denied, Ok(true))
     }
 
     /// Counts what the store reported; only the end of its use ends the caller's, too.

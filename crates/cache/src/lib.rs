@@ -11,6 +11,7 @@ mod envelope;
 mod error;
 mod flights;
 mod freshness;
+mod front;
 mod key;
 mod load;
 mod memory;

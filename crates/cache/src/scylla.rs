@@ -45,11 +45,15 @@ use bytes::Bytes;
 mod builder;
 mod consistency;
 mod preload;
+#[cfg(feature = "filters")]
+mod scan;
 mod timestamps;
 mod values;
 
 pub use builder::CqlSourceBuilder;
 pub use consistency::Consistency;
+#[cfg(feature = "filters")]
+pub use scan::KeyScan;
 pub use timestamps::Timestamps;
 
 use crate::{Floor, Key, Reads, Row, Source, SourceError, Version};
@@ -75,6 +79,9 @@ const BACKEND: &str = "scylla";
 /// ```
 pub struct CqlSource<K, V> {
     cql: Cql,
+    /// What a scan reads.
+    #[cfg_attr(not(feature = "filters"), expect(dead_code, reason = "nobody scans it"))]
+    table: String,
     select: PreparedStatement,
     insert: PreparedStatement,
     delete: PreparedStatement,

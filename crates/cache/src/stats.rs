@@ -37,6 +37,10 @@ counters! {
     stale_hits,
     /// Of the hits, those that said that there is no row.
     negative_hits,
+    /// Reads that the filter in front answered: there is no such row.
+    filtered,
+    /// Calls of the filter that failed: a read then takes the key for one that may be there.
+    filter_errors,
     /// Reads that the store did not answer.
     misses,
     /// Misses that waited for the load of another.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backends::Error;
+use backends::{Error, Retry};
 use tokio::runtime::Handle;
 
 use crate::{Ack, Acks, Floor, Key, Protocol, Source, Store, WriteError, cache::Inner, pending::Queued};
@@ -14,6 +14,13 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     pub(crate) async fn write(self: &Arc<Self>, key: &K, value: Option<&V>) -> Result<Acks, WriteError> {
         // Nobody would deliver its invalidation.
         self.still_open("write").map_err(WriteError::Closed)?;
+        // A row that the filter does not know would never be found. One that is deleted it forgets when it is rebuilt.
+        let entered = match value {
+            Some(_) if !self.front.is_off() => {
+                Some(self.front.announce(key).await.map_err(WriteError::NotAnnounced)?)
+            }
+            _ => None,
+        };
         if self.settings.protocol == Protocol::DeleteFirst {
             // Nothing is written yet.
             self.remove(key).await.map_err(|failed| match failed {
@@ -23,6 +30,11 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         }
         let unfinished = Unfinished { inner: self, key, done: false };
         let stored = self.source.store(key, value).await;
+        // What may happen yet stays in doubt.
+        let known = stored.as_ref().map_or_else(|failed| failed.error.retry() != Retry::Ambiguous, |_| true);
+        if known && let Some(entered) = entered {
+            entered.settle();
+        }
         let floor = match &stored {
             Ok(floor) => *floor,
             // It may have happened.
