@@ -214,7 +214,8 @@ fn version(program: &Path) -> Option<(u32, u32)> {
 fn free_port() -> io::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let (first, count) = PORTS;
-    let start = (process::id() % u32::from(count)) as u16;
+    // Two that start one after the other are further apart than a cluster takes ports.
+    let start = (process::id().wrapping_mul(37) % u32::from(count)) as u16;
     for _ in 0..count {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = first + (start.wrapping_add(step)) % count;
