@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod any;
+mod blocked;
 mod bloom;
 mod bytes;
 mod filter;
