@@ -1,5 +1,7 @@
 //! Reading ahead: what hides the latency of memory behind other keys' work.
 
+use crate::bloom::{Sums, reduce};
+
 /// How many keys are under way at once. Their cache lines, [`MAX_POSITIONS`](crate::MAX_POSITIONS) each at most, stay in
 /// a first-level cache of 48 KiB for up to 24 positions.
 pub(crate) const LOT: usize = 32;
@@ -23,6 +25,17 @@ pub(crate) fn prefetch<T>(table: &[T], index: usize) {
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
     let _ = (table, index);
+}
+
+/// Asks for the words of all positions of the keys of a `lot`; which they are is in `places`, `positions` for each key.
+#[inline]
+pub(crate) fn ask<T>(words: &[T], lot: &[u64], positions: usize, places: &mut [usize]) {
+    for (hash, places) in lot.iter().zip(places.chunks_exact_mut(positions)) {
+        for (place, sum) in places.iter_mut().zip(Sums::of(*hash)) {
+            *place = reduce(sum, words.len() as u64) as usize;
+            prefetch(words, *place);
+        }
+    }
 }
 
 /// Gives `each` all of `hashes`, [`LOT`] at a time.

@@ -50,12 +50,7 @@ impl Bloom {
         if is_far {
             let mut ahead = [0; LOT * MAX_POSITIONS as usize];
             ahead::lots(hashes, |lot| {
-                for (hash, ahead) in lot.iter().zip(ahead.chunks_exact_mut(positions)) {
-                    for (place, sum) in ahead.iter_mut().zip(Sums::of(*hash)) {
-                        *place = reduce(sum, count) as usize;
-                        ahead::prefetch(words, *place);
-                    }
-                }
+                ahead::ask(words, lot, positions, &mut ahead);
                 for (hash, ahead) in lot.iter().zip(ahead.chunks_exact(positions)) {
                     let mut changed = 0;
                     for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
@@ -173,12 +168,7 @@ impl Filter for Bloom {
         let (words, positions) = (&*self.words, self.positions as usize);
         let mut ahead = [0; LOT * MAX_POSITIONS as usize];
         for lot in hashes.chunks(LOT) {
-            for (hash, ahead) in lot.iter().zip(ahead.chunks_exact_mut(positions)) {
-                for (place, sum) in ahead.iter_mut().zip(Sums::of(*hash)) {
-                    *place = reduce(sum, words.len() as u64) as usize;
-                    ahead::prefetch(words, *place);
-                }
-            }
+            ahead::ask(words, lot, positions, &mut ahead);
             found.extend(lot.iter().zip(ahead.chunks_exact(positions)).map(|(hash, ahead)| {
                 let mut bits = 1;
                 for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {

@@ -1,4 +1,7 @@
 //! What users of a filter rely on.
 
 mod common;
+mod counting;
+mod golden;
 mod kinds;
+mod merge;
