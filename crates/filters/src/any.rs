@@ -2,7 +2,7 @@
 
 use backends::{Error, ErrorKind, Result};
 
-use crate::{Bloom, Filter, Insert, Kind, Plan, bytes};
+use crate::{Blocked, Bloom, Counting, Filter, Insert, Kind, Plan, RFilter, bytes};
 
 macro_rules! any {
     ($($kind:ident)*) => {
@@ -42,7 +42,7 @@ macro_rules! any {
     };
 }
 
-any!(Bloom);
+any!(Bloom Blocked Counting RFilter);
 
 impl AnyFilter {
     /// A filter of `kind` with the keys of `hashes`.
@@ -57,6 +57,23 @@ impl AnyFilter {
                 filter.extend(hashes.iter().copied());
                 Ok(Self::Bloom(filter))
             }
+            Kind::Blocked => {
+                let mut filter = Blocked::new(plan)?;
+                filter.extend(hashes.iter().copied());
+                Ok(Self::Blocked(filter))
+            }
+            Kind::Counting => {
+                let filter = Counting::new(plan)?;
+                for hash in hashes {
+                    filter.insert_hash(*hash);
+                }
+                Ok(Self::Counting(filter))
+            }
+            Kind::RFilter => {
+                let mut filter = RFilter::new(plan)?;
+                filter.extend(hashes.iter().copied());
+                Ok(Self::RFilter(filter))
+            }
             other => {
                 Err(Error::new(ErrorKind::Unsupported, "memory", "build", format!("{other} is not there")))
             }
@@ -68,6 +85,9 @@ impl AnyFilter {
     pub fn as_insert(&self) -> Option<&dyn Insert> {
         match self {
             Self::Bloom(filter) => Some(filter),
+            Self::Blocked(filter) => Some(filter),
+            Self::Counting(filter) => Some(filter),
+            Self::RFilter(filter) => Some(filter),
         }
     }
 }

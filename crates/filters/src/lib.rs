@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod ahead;
 mod any;
+mod blocked;
 mod bloom;
 mod bytes;
+mod counting;
 mod filter;
 mod hash;
 mod keyed;
@@ -10,10 +13,13 @@ mod local;
 mod membership;
 mod plan;
 pub mod rate;
+mod rfilter;
 
 pub use any::AnyFilter;
 pub use backends::{Error, ErrorKind, Result, Retry};
+pub use blocked::Blocked;
 pub use bloom::Bloom;
+pub use counting::Counting;
 pub use filter::{Filter, Insert, Kind, Merge, Remove};
 pub use hash::{KeyHasher, Std, Xxh3, fingerprint};
 pub use keyed::Keyed;
@@ -22,3 +28,4 @@ pub use membership::{
     Announced, Answer, BoxFuture, Capability, DynMembership, Membership, Rebuilt, Scan, State, Unsettled,
 };
 pub use plan::{MAX_BITS, MAX_POSITIONS, Plan};
+pub use rfilter::RFilter;
