@@ -2,7 +2,7 @@
 
 use backends::{Error, ErrorKind, Result};
 
-use crate::{Bloom, Filter, Insert, Kind, Plan, bytes};
+use crate::{Bloom, Filter, Fuse8, Fuse16, Insert, Kind, Plan, Ribbon, bytes};
 
 macro_rules! any {
     ($($kind:ident)*) => {
@@ -42,14 +42,14 @@ macro_rules! any {
     };
 }
 
-any!(Bloom);
+any!(Bloom Fuse8 Fuse16 Ribbon);
 
 impl AnyFilter {
     /// A filter of `kind` with the keys of `hashes`.
     ///
     /// # Errors
     ///
-    /// `Overloaded` when there is no memory for it.
+    /// `Overloaded` when there is no memory for it; for static kinds what their own `build` reports.
     pub fn build(kind: Kind, plan: Plan, hashes: &[u64]) -> Result<Self> {
         match kind {
             Kind::Bloom => {
@@ -57,6 +57,9 @@ impl AnyFilter {
                 filter.extend(hashes.iter().copied());
                 Ok(Self::Bloom(filter))
             }
+            Kind::Fuse8 => Fuse8::build(plan, hashes).map(Self::Fuse8),
+            Kind::Fuse16 => Fuse16::build(plan, hashes).map(Self::Fuse16),
+            Kind::Ribbon => Ribbon::build(plan, hashes).map(Self::Ribbon),
             other => {
                 Err(Error::new(ErrorKind::Unsupported, "memory", "build", format!("{other} is not there")))
             }
@@ -68,6 +71,7 @@ impl AnyFilter {
     pub fn as_insert(&self) -> Option<&dyn Insert> {
         match self {
             Self::Bloom(filter) => Some(filter),
+            Self::Fuse8(_) | Self::Fuse16(_) | Self::Ribbon(_) => None,
         }
     }
 }

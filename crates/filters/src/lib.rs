@@ -4,19 +4,23 @@ mod any;
 mod bloom;
 mod bytes;
 mod filter;
+mod fuse;
 mod hash;
 mod keyed;
 mod membership;
 mod plan;
 pub mod rate;
+mod ribbon;
 
 pub use any::AnyFilter;
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use bloom::Bloom;
 pub use filter::{Filter, Insert, Kind, Merge, Remove};
+pub use fuse::{Fuse8, Fuse16};
 pub use hash::{KeyHasher, Std, Xxh3, fingerprint};
 pub use keyed::Keyed;
 pub use membership::{
     Announced, Answer, BoxFuture, Capability, DynMembership, Membership, Rebuilt, Scan, State, Unsettled,
 };
 pub use plan::{MAX_BITS, MAX_POSITIONS, Plan};
+pub use ribbon::Ribbon;

@@ -4,7 +4,7 @@ use filters::{AnyFilter, Filter, Kind, Plan, rate::Observed};
 
 use crate::common::hash;
 
-const KINDS: [Kind; 1] = [Kind::Bloom];
+const KINDS: [Kind; 4] = [Kind::Bloom, Kind::Fuse8, Kind::Fuse16, Kind::Ribbon];
 const KEYS: u64 = 20_000;
 
 fn full(kind: Kind) -> AnyFilter {
