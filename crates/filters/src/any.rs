@@ -1,8 +1,10 @@
 //! A filter whose kind is chosen at run time.
 
-use backends::{Error, ErrorKind, Result};
+use backends::Result;
 
-use crate::{Blocked, Bloom, Counting, Filter, Insert, Kind, Plan, RFilter, bytes};
+use crate::{
+    Blocked, Bloom, Counting, Filter, Fuse8, Fuse16, Insert, Kind, Plan, RFilter, Ribbon, bytes,
+};
 
 macro_rules! any {
     ($($kind:ident)*) => {
@@ -42,14 +44,14 @@ macro_rules! any {
     };
 }
 
-any!(Bloom Blocked Counting RFilter);
+any!(Bloom Blocked Counting Fuse8 Fuse16 Ribbon RFilter);
 
 impl AnyFilter {
     /// A filter of `kind` with the keys of `hashes`.
     ///
     /// # Errors
     ///
-    /// `Overloaded` when there is no memory for it.
+    /// `Overloaded` when there is no memory for it; for static kinds what their own `build` reports.
     pub fn build(kind: Kind, plan: Plan, hashes: &[u64]) -> Result<Self> {
         match kind {
             Kind::Bloom => {
@@ -74,9 +76,9 @@ impl AnyFilter {
                 filter.extend(hashes.iter().copied());
                 Ok(Self::RFilter(filter))
             }
-            other => {
-                Err(Error::new(ErrorKind::Unsupported, "memory", "build", format!("{other} is not there")))
-            }
+            Kind::Fuse8 => Fuse8::build(plan, hashes).map(Self::Fuse8),
+            Kind::Fuse16 => Fuse16::build(plan, hashes).map(Self::Fuse16),
+            Kind::Ribbon => Ribbon::build(plan, hashes).map(Self::Ribbon),
         }
     }
 
@@ -88,6 +90,7 @@ impl AnyFilter {
             Self::Blocked(filter) => Some(filter),
             Self::Counting(filter) => Some(filter),
             Self::RFilter(filter) => Some(filter),
+            Self::Fuse8(_) | Self::Fuse16(_) | Self::Ribbon(_) => None,
         }
     }
 }

@@ -7,6 +7,7 @@ mod bloom;
 mod bytes;
 mod counting;
 mod filter;
+mod fuse;
 mod hash;
 mod keyed;
 mod local;
@@ -14,6 +15,7 @@ mod membership;
 mod plan;
 pub mod rate;
 mod rfilter;
+mod ribbon;
 
 pub use any::AnyFilter;
 pub use backends::{Error, ErrorKind, Result, Retry};
@@ -21,6 +23,7 @@ pub use blocked::Blocked;
 pub use bloom::Bloom;
 pub use counting::Counting;
 pub use filter::{Filter, Insert, Kind, Merge, Remove};
+pub use fuse::{Fuse8, Fuse16};
 pub use hash::{KeyHasher, Std, Xxh3, fingerprint};
 pub use keyed::Keyed;
 pub use local::{Local, LocalBuilder};
@@ -29,3 +32,4 @@ pub use membership::{
 };
 pub use plan::{MAX_BITS, MAX_POSITIONS, Plan};
 pub use rfilter::RFilter;
+pub use ribbon::Ribbon;

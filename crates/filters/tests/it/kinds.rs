@@ -6,7 +6,7 @@ use filters::{AnyFilter, Filter, Kind, Plan, rate::Observed};
 
 use crate::common::hash;
 
-const KINDS: [Kind; 4] = [Kind::Bloom, Kind::Blocked, Kind::Counting, Kind::RFilter];
+const KINDS: [Kind; 7] = Kind::ALL;
 const KEYS: u64 = 20_000;
 
 fn full(kind: Kind) -> AnyFilter {
