@@ -1,4 +1,4 @@
 //! Bloom filters in blocks.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the filters of this rule follow"))]
+#[cfg_attr(not(any(test, feature = "redis")), expect(dead_code, reason = "the filters of this rule follow"))]
 pub(crate) mod rule;

@@ -4,12 +4,16 @@ mod any;
 mod blocked;
 mod bloom;
 mod bytes;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod filter;
 mod hash;
 mod keyed;
 mod membership;
 mod plan;
 pub mod rate;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 pub use any::AnyFilter;
 pub use backends::{Error, ErrorKind, Result, Retry};
