@@ -35,6 +35,9 @@ pub(crate) struct CacheArgs {
     /// Who has to have an invalidation before a write returns: none, replicas:N, fsync:local or fsync:local+N
     #[arg(long, default_value = "none")]
     pub(crate) ack: Acked,
+    /// Believe a server that says that an invalidation is on disk, without a probe at the start
+    #[arg(long)]
+    pub(crate) trust_fsync: bool,
 }
 
 #[derive(Args)]
@@ -279,6 +282,9 @@ impl crate::Args {
                 ));
             }
         }
+        if self.cache.trust_fsync && !matches!(self.cache.ack.0, Ack::Fsync { .. }) {
+            return Err("--trust-fsync: no disk is waited for; use --ack fsync:local, too".to_owned());
+        }
         if !(1..=MOST_ROWS).contains(&self.rows.rows) {
             return Err(format!(
                 "{} rows cannot be checked one by one; use 1 to {MOST_ROWS}",
@@ -348,6 +354,7 @@ impl crate::Args {
             ("spawn-replica", faults.spawn_replica.then(|| "yes".to_owned())),
             ("kill-store", faults.kill_store.map(seconds)),
             ("freeze-store", faults.freeze_store.map(seconds)),
+            ("trust-fsync", self.cache.trust_fsync.then(|| "yes".to_owned())),
             ("consistency", self.consistency.map(|consistency| consistency.to_string())),
         ];
         for (name, value) in given {

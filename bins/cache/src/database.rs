@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bench::BoxError;
-use cache::{Floor, Reads, Result, Row, Source, StoreError};
+use cache::{Floor, Reads, Result, Row, Source, SourceError};
 
 use crate::{row::Value, stage::Stage, table::Table};
 
@@ -67,12 +67,12 @@ impl Source<u64, Value> for Database {
             .await
     }
 
-    async fn store(&self, key: &u64, value: Option<&Value>) -> Result<Floor, StoreError> {
+    async fn store(&self, key: &u64, value: Option<&Value>) -> Result<Floor, SourceError> {
         let (version, floor) = self
             .writes
             .time(async {
                 match &self.rows {
-                    Rows::Memory(table) => table.store(*key).await.map_err(StoreError::from),
+                    Rows::Memory(table) => table.store(*key).await.map_err(SourceError::from),
                     #[cfg(feature = "scylla")]
                     Rows::Cql(rows) => rows.store(*key, value).await,
                 }

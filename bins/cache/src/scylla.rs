@@ -13,7 +13,7 @@ use backends::{Config, Cql};
 use bench::{Ceiling, Usage, format::grouped};
 use bytes::Bytes;
 use cache::{
-    Floor, Reads, Result, Row, Source, StoreError,
+    Floor, Reads, Result, Row, Source, SourceError,
     scylla::{Consistency, CqlSource},
 };
 use clock::{Clock, PreciseClock};
@@ -89,7 +89,7 @@ impl CqlRows {
         &self,
         key: u64,
         value: Option<&Value>,
-    ) -> std::result::Result<(u64, Floor), StoreError> {
+    ) -> std::result::Result<(u64, Floor), SourceError> {
         let floor = self.rows.store(&key, value).await?;
         // Timestamps are unique here, so that the floor is just below that of the write.
         Ok((floor.version().get() + 1, floor))

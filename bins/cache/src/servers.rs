@@ -20,6 +20,9 @@ type Copies = Tiered<u64, Value, RedisStore<u64, Value, Rows>>;
 /// So short that an operation does not wait for a server that is killed or frozen, but asks the database.
 const SHORT: Duration = Duration::from_millis(250);
 
+/// For acknowledgements: under `appendfsync everysec` a disk takes up to two seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Servers that were spawned.
 #[derive(Debug, Default)]
 pub(crate) struct Own {
@@ -88,7 +91,15 @@ pub(crate) async fn connect(args: &Args, own: &Own) -> anyhow::Result<Remote> {
     let prefix = format!("cache-bench:{}", run_name());
     let store = async || -> anyhow::Result<_> {
         let redis = Redis::connect(&config).await?;
-        Ok(RedisStore::<u64, Value>::builder().prefix(&prefix).codec(Rows).build::<u64, Value>(redis))
+        let builder = RedisStore::<u64, Value>::builder().prefix(&prefix).codec(Rows).ack_timeout(PATIENCE);
+        Ok(match args.cache.ack.0 {
+            Ack::Fsync { .. } if !args.cache.trust_fsync => {
+                let built = builder.build_with_fsync(redis).await;
+                built.map_err(|error| unverified(args, &url, error))?
+            }
+            Ack::Fsync { .. } => builder.trust_fsync().build(redis),
+            _ => builder.build(redis),
+        })
     };
     let shared = store().await?;
     if args.backend != Backend::Tiered {
@@ -136,6 +147,16 @@ impl Remote {
         }
         facts
     }
+}
+
+/// What a user of the flags does about a server that cannot be believed.
+fn unverified(args: &Args, url: &str, error: cache::Error) -> anyhow::Error {
+    if error.kind() != cache::ErrorKind::Unsupported {
+        return error.into();
+    }
+    let ack = args.cache.ack;
+    Usage(format!("--ack {ack}: {url}: {error}; here: --ack replicas:N, --spawn-store, or --trust-fsync"))
+        .into()
 }
 
 /// Keys of another run are not ours.

@@ -114,7 +114,9 @@ impl<T: Store<u64, Value>> Shared<T> {
         // Where the invalidation is queued, this process does not use the entry.
         let known = !matches!(
             &written,
-            Err(WriteError::Source(_) | WriteError::NotInvalidated { queued: false, .. })
+            Err(WriteError::Source(_)
+                | WriteError::Closed(_)
+                | WriteError::NotInvalidated { queued: false, .. })
         );
         if known {
             self.tally.confirm(key, receipt.version());

@@ -60,6 +60,7 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
         ("--ack replicas:0", "use none, replicas:N"),
         ("--ack replicas:1", "use --backend redis"),
         ("--backend redis --protocol delete-after --ack replicas:1", "use --protocol lease"),
+        ("--backend redis --ack replicas:1 --trust-fsync", "use --ack fsync:local"),
         ("--writes 101%", "not a share"),
         ("--distribution zipf:-1", "use uniform, zipf"),
         ("--batch 0", "from 1 to 10,000"),

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use cache::{Cache, Floor, Memory, Protocol, Reads, Result, Row, Source, StoreError, Version};
+use cache::{Cache, Floor, Memory, Protocol, Reads, Result, Row, Source, SourceError, Version};
 use tokio::sync::Notify;
 
 /// A row whose first load is slow: it has read, and does not answer until it is told to.
@@ -29,7 +29,7 @@ impl Source<String, String> for Slow {
         Ok(Row::new(value, Version::new(version).unwrap_or_default()))
     }
 
-    async fn store(&self, _: &String, value: Option<&String>) -> Result<Floor, StoreError> {
+    async fn store(&self, _: &String, value: Option<&String>) -> Result<Floor, SourceError> {
         let mut row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
         *row = (row.0 + 1, value.cloned().unwrap_or_default());
         Ok(Floor::below(Version::new(row.0).unwrap_or_default()))

@@ -1,12 +1,15 @@
 //! How a cache is set up.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use backends::{Error, ErrorKind, Result};
 use tokio::sync::Semaphore;
 
 use crate::{
-    Ack, Cache, Key, Protocol, Source, Store, cache::Inner, chance::Chance, flights::Flights,
+    Ack, Cache, Key, Protocol, Source, Store, cache::Inner, chance::Chance, flights::Flights, front::Front,
     pending::Pending, stats::Counters,
 };
 
@@ -18,6 +21,7 @@ pub struct Builder<S, T> {
     store: T,
     settings: Settings,
     seed: Option<u64>,
+    front: Front,
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +56,7 @@ impl<S, T> Builder<S, T> {
             batch: 64,
             pending: 1024,
         };
-        Self { source, store, settings, seed: None }
+        Self { source, store, settings, seed: None, front: Front::NONE }
     }
 
     /// How writes and loads are kept apart. By default [`Protocol::Lease`].
@@ -144,6 +148,17 @@ impl<S, T> Builder<S, T> {
         self
     }
 
+    /// Asks `filter` before anything else; `hasher` makes the hashes of keys, which are those of the filter.
+    ///
+    /// A key that the filter denies is absent, without a look at the store or the database. Each write adds its key to
+    /// the filter first, then goes to the database, then invalidates; a write whose key the filter does not take is not
+    /// made. So the filter has to be told of, or rebuilt with, all rows that are there, and of those which others write.
+    /// While it cannot be asked, all keys may be there.
+    #[cfg(feature = "filters")]
+    pub fn filter(self, filter: Arc<dyn filters::DynMembership>, hasher: impl filters::KeyHasher) -> Self {
+        Self { front: Front::new(filter, hasher), ..self }
+    }
+
     /// The cache.
     ///
     /// # Errors
@@ -160,7 +175,11 @@ impl<S, T> Builder<S, T> {
             return fail(ErrorKind::Config, message);
         }
         if !capability.gives(self.settings.ack) {
-            let message = format!("this store cannot give {:?}", self.settings.ack);
+            let hint = match self.settings.ack {
+                Ack::Fsync { .. } => "; a RedisStore can that was built by RedisBuilder::build_with_fsync",
+                _ => "",
+            };
+            let message = format!("this store cannot give {:?}{hint}", self.settings.ack);
             return fail(ErrorKind::Unsupported, &message);
         }
         let chance = self.seed.map_or_else(Chance::new, Chance::seeded);
@@ -171,8 +190,10 @@ impl<S, T> Builder<S, T> {
             pending: Pending::new(self.settings.pending),
             settings: self.settings,
             flights: Flights::new(),
+            front: self.front,
             counters: Counters::new(capability.backend),
             chance,
+            closed: AtomicBool::new(false),
         })))
     }
 }

@@ -1,8 +1,14 @@
 //! What users touch.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use backends::{Error, Result};
+use backends::{Error, ErrorKind, Result};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
@@ -11,6 +17,7 @@ use crate::{
     chance::Chance,
     flights::Flights,
     freshness,
+    front::Front,
     pending::Pending,
     stats::Counters,
     store::{Ack, Acks},
@@ -21,7 +28,7 @@ use crate::{
 /// Clones share everything. Its futures need a Tokio runtime with time.
 ///
 /// ```
-/// use cache::{Cache, Floor, Memory, Reads, Result, Row, Source, StoreError, Version};
+/// use cache::{Cache, Floor, Memory, Reads, Result, Row, Source, SourceError, Version};
 ///
 /// #[derive(Debug)]
 /// struct Greetings;
@@ -35,7 +42,7 @@ use crate::{
 ///         Ok(Row::new(format!("hello, {name}"), Version::MAX))
 ///     }
 ///
-///     async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, StoreError> {
+///     async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, SourceError> {
 ///         Ok(Floor::UNKNOWN)
 ///     }
 /// }
@@ -55,10 +62,13 @@ pub(crate) struct Inner<K: Key, V, S, T> {
     pub(crate) store: T,
     pub(crate) settings: Settings,
     pub(crate) flights: Flights<K, V>,
+    pub(crate) front: Front,
     pub(crate) pending: Pending<K>,
     pub(crate) refreshes: Arc<Semaphore>,
     pub(crate) counters: Counters,
     pub(crate) chance: Chance,
+    /// By this cache, or the store was seen to be.
+    pub(crate) closed: AtomicBool,
 }
 
 impl<S, T> Cache<String, (), S, T> {
@@ -83,12 +93,18 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// Cancel-safe: when a caller who loads is dropped, one of those who wait loads instead.
     pub async fn get(&self, key: &K) -> Result<Option<V>> {
+        if !self.0.front.is_off() && self.0.denied(key).await {
+            return self.0.still_open("get").map(|()| None);
+        }
         if !self.0.pending.holds(key) {
             match self.0.store.get(key).await {
                 Ok(Some(entry)) => return Ok(self.0.serve(key, entry)),
                 Ok(None) => {}
                 Err(error) => self.0.store_failed(error)?,
             }
+        } else {
+            // The store was not asked, which would have said so.
+            self.0.still_open("get")?;
         }
         self.0.counters.misses.one();
         self.0.load(key).await
@@ -104,7 +120,32 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// Cancel-safe, as [`get`](Self::get) is.
     pub async fn get_many(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
+        if self.0.front.is_off() {
+            return self.get_all(keys).await;
+        }
+        let denied = self.0.front.absent(keys).await.unwrap_or_else(|_| {
+            self.0.counters.filter_errors.one();
+            vec![false; keys.len()]
+        });
+        let left: Vec<K> =
+            keys.iter().zip(&denied).filter(|(_, denied)| !**denied).map(|(key, _)| key.clone()).collect();
+        let mut values = self.get_all(&left).await.into_iter();
+        let value = |denied| {
+            if denied {
+                self.0.counters.filtered.one();
+                return self.0.still_open("get_many").map(|()| None);
+            }
+            values.next().unwrap_or_else(|| Err(self.0.closed("get_many", ENDED)))
+        };
+        denied.into_iter().map(value).collect()
+    }
+
+    async fn get_all(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
         // Before the store is asked: what it answers may be older than an invalidation that is delivered meanwhile.
+        if let Err(closed) = self.0.still_open("get_many") {
+            let again = |_| Err(Error::new(closed.kind(), closed.backend(), "get_many", CLOSED));
+            return keys.iter().map(again).collect();
+        }
         let held: Vec<bool> = keys.iter().map(|key| self.0.pending.holds(key)).collect();
         let entries = self.0.store.get_many(keys).await;
         let mut values = Vec::with_capacity(keys.len());
@@ -115,7 +156,7 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
                 Ok(Some(entry)) => Ok(self.0.serve(key, entry)),
                 Ok(None) => {
                     missing.push(index);
-                    Err(self.0.closed("get_many"))
+                    Err(self.0.closed("get_many", ENDED))
                 }
                 Err(closed) => Err(closed),
             });
@@ -144,7 +185,8 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// # Errors
     ///
-    /// Each [`WriteError`] says what the database has, and what may be read until when.
+    /// Each [`WriteError`] says what the database has, and what may be read until when. After [`close`](Self::close) it
+    /// is [`WriteError::Closed`], and the database is not touched.
     ///
     /// # Cancel safety
     ///
@@ -174,7 +216,7 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(WriteError::Source(self.0.closed("write"))),
+                Err(_) => Err(WriteError::Source(self.0.closed("write", ENDED))),
             },
         }
     }
@@ -243,7 +285,19 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         self.0.store.health().await
     }
 
-    /// Closes the store: later calls answer `Closed`. Invalidations that wait are not delivered any more.
+    /// Closes the cache and its store, and so every cache on that store. Later calls are refused, and do not reach the
+    /// database:
+    ///
+    /// | | after this |
+    /// |---|---|
+    /// | [`get`](Self::get), [`get_many`](Self::get_many), [`health`](Self::health) | `Closed` |
+    /// | [`write`](Self::write), [`delete`](Self::delete), [`invalidate`](Self::invalidate) | [`WriteError::Closed`]: nothing was written, nothing invalidated |
+    /// | a read under way | ends with its load, whose row is not kept |
+    /// | a write under way | ends; if the database has it already, [`WriteError::NotInvalidated`] that is not queued: the old entry stays until it expires |
+    /// | invalidations that wait | are not delivered any more |
+    ///
+    /// A store that is closed past the cache is noticed by the first call that it refuses: a write is not among those that
+    /// the database was spared then.
     ///
     /// # Errors
     ///
@@ -253,12 +307,13 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     ///
     /// Cancel-safe.
     pub async fn close(&self) -> Result<()> {
+        self.0.closed.store(true, Ordering::Release);
         self.0.store.close().await?;
         match self.0.pending.len() {
             0 => Ok(()),
             waiting => {
                 let message = format!("{waiting} invalidations were not delivered");
-                Err(Error::new(backends::ErrorKind::Conflict, self.0.backend(), "close", message))
+                Err(Error::new(ErrorKind::Conflict, self.0.backend(), "close", message))
             }
         }
     }
@@ -282,9 +337,23 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         entry.value
     }
 
+    /// Whether the filter says that the database has no row of `key`.
+    async fn denied(&self, key: &K) -> bool {
+        let denied = match self.front.absent_at_once(key) {
+            Some(denied) => Ok(denied),
+            None => self.front.absent(std::slice::from_ref(key)).await.map(|denied| denied == [true]),
+        };
+        match denied {
+            Ok(true) => self.counters.filtered.one(),
+            Ok(false) => {}
+            Err(_) => self.counters.filter_errors.one(),
+        }
+        matches!(denied, Ok(true))
+    }
+
     /// Counts what the store reported; only the end of its use ends the caller's, too.
     fn store_failed(&self, error: Error) -> Result<()> {
-        if error.kind() == backends::ErrorKind::Closed {
+        if self.was_closed(&error) {
             return Err(error);
         }
         self.counters.store_errors.one();
@@ -295,10 +364,30 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         self.store.capability().backend
     }
 
-    pub(crate) fn closed(&self, op: &'static str) -> Error {
-        Error::new(backends::ErrorKind::Closed, self.backend(), op, "the runtime has ended")
+    fn closed(&self, op: &'static str, why: &'static str) -> Error {
+        Error::new(ErrorKind::Closed, self.backend(), op, why)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn still_open(&self, op: &'static str) -> Result<()> {
+        if self.is_closed() { Err(self.closed(op, CLOSED)) } else { Ok(()) }
+    }
+
+    /// Whether `error` says that the store was closed, which then is known from now on.
+    pub(crate) fn was_closed(&self, error: &Error) -> bool {
+        let closed = error.kind() == ErrorKind::Closed;
+        if closed {
+            self.closed.store(true, Ordering::Release);
+        }
+        closed
     }
 }
+
+const CLOSED: &str = "the cache was closed";
+const ENDED: &str = "the runtime has ended";
 
 impl<K: Key, V, S, T> Clone for Cache<K, V, S, T> {
     fn clone(&self) -> Self {

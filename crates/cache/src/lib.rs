@@ -11,6 +11,7 @@ mod envelope;
 mod error;
 mod flights;
 mod freshness;
+mod front;
 mod key;
 mod load;
 mod memory;
@@ -30,7 +31,7 @@ mod write;
 
 pub use crate::cache::Cache;
 #[cfg(feature = "redis")]
-pub use crate::redis::RedisStore;
+pub use crate::redis::{RedisBuilder, RedisStats, RedisStore};
 #[cfg(feature = "scylla")]
 pub use crate::scylla::CqlSource;
 pub use backends::{Error, ErrorKind, Result, Retry};
@@ -43,7 +44,7 @@ pub use key::Key;
 pub use memory::{Memory, MemoryBuilder, Policy, Stats as MemoryStats};
 pub use protocol::{Gap, Protocol, UnknownProtocol};
 pub use slot::{Filled, Leased, Refusal, Token};
-pub use source::{DynSource, Reads, Row, Source, StoreError};
+pub use source::{DynSource, Reads, Row, Source, SourceError};
 pub use stats::Stats;
 pub use store::{
     Ack, Acks, Announce, Announcement, Announcements, BoxFuture, Capability, DynStore, Entry, Fill, Store,

@@ -8,10 +8,11 @@
 //! | what is kept | one string a key: a header of 56 bytes with the lease and the floor, and behind it the payload; it expires when nothing is known of the key any more |
 //! | a lease on a stale entry | writes 16 bytes into the header; the payload stays as it is |
 //! | cluster | one key a step, so one slot, whatever braces the key holds; keys with the same text in their first braces share a slot |
-//! | what another program, a newer release or another codec wrote | is a miss, counted in [`Stats::undecodable`], and replaced by the next load |
+//! | what another program, a newer release or another codec wrote | is a miss, counted in [`RedisStats::undecodable`], and replaced by the next load |
 //! | a script that the server does not know | is sent again, with the step; callers do not notice |
 //! | an invalidation | is published, for who keeps copies: [`RedisStore::channel`] |
 //! | failover | what the new master had not received is forgotten, which brings back an entry that was invalidated: [`Ack`] says what was received |
+//! | `Ack::Fsync` | only of servers that were seen to wait for their disks: `RedisBuilder::build_with_fsync`; Valkey 9.1 answers before its disk does |
 //!
 //! # Clocks
 //!
@@ -46,11 +47,12 @@ use crate::{
 mod announcement;
 mod builder;
 mod call;
+mod fsync;
 mod link;
 mod script;
 
 pub use announcement::decode_announcement;
-pub use builder::Builder;
+pub use builder::RedisBuilder;
 
 /// Where entries are kept: a Redis of 7.2 or later, a Valkey, or a cluster of them.
 ///
@@ -72,6 +74,8 @@ pub struct RedisStore<K, V, C = Raw> {
     announces: bool,
     max_value: usize,
     ack_timeout: Duration,
+    /// Whether the servers wait for their disks, as a probe has shown or the user believes.
+    gives_fsync: bool,
     clock: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Whether that clock stands for the server's, too.
     is_clock_of_server: bool,
@@ -83,7 +87,7 @@ pub struct RedisStore<K, V, C = Raw> {
 /// What a [`RedisStore`] has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct RedisStats {
     /// Entries that were read and could not be decoded, and so were misses.
     pub undecodable: u64,
 }
@@ -100,21 +104,21 @@ impl<K, V> RedisStore<K, V> {
 
     /// A builder: keys under `cache:`, values that are bytes already, of at most 8 MiB.
     #[must_use]
-    pub fn builder() -> Builder<Raw> {
-        Builder::new()
+    pub fn builder() -> RedisBuilder<Raw> {
+        RedisBuilder::new()
     }
 }
 
 impl<K, V, C> RedisStore<K, V, C> {
     /// What has happened since it was built.
     #[must_use]
-    pub fn stats(&self) -> Stats {
-        Stats { undecodable: self.undecodable.load(Ordering::Relaxed) }
+    pub fn stats(&self) -> RedisStats {
+        RedisStats { undecodable: self.undecodable.load(Ordering::Relaxed) }
     }
 
     /// The channel on which the servers publish invalidations; [`decode_announcement`] reads a message.
     ///
-    /// A user of the servers with an ACL needs this channel, or [`Builder::announce`] off.
+    /// A user of the servers with an ACL needs this channel, or [`RedisBuilder::announce`] off.
     #[must_use]
     pub fn channel(&self) -> &[u8] {
         &self.channel
@@ -211,7 +215,8 @@ impl<K: Key, V, C: Codec<V>> RedisStore<K, V, C> {
 
 impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K, V, C> {
     fn capability(&self) -> Capability {
-        Capability::new(self.redis.backend()).shared().replicas().fsync()
+        let capability = Capability::new(self.redis.backend()).shared().replicas();
+        if self.gives_fsync { capability.fsync() } else { capability }
     }
 
     async fn get(&self, key: &K) -> Result<Option<Entry<V>>> {
@@ -275,6 +280,9 @@ impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K
     }
 
     async fn invalidate(&self, key: &K, floor: Floor, keep: Duration, ack: Ack) -> Result<Acks> {
+        if matches!(ack, Ack::Fsync { .. }) && !self.gives_fsync {
+            return Err(fsync::unverified(self.redis.backend()));
+        }
         let channel = if self.announces { &*self.channel } else { &[] };
         let arguments = |command: &mut Cmd| {
             command.arg(floor.version().get()).arg(at_least(keep)).arg(channel).arg(self.prefix.len());

@@ -45,14 +45,18 @@ use bytes::Bytes;
 mod builder;
 mod consistency;
 mod preload;
+#[cfg(feature = "filters")]
+mod scan;
 mod timestamps;
 mod values;
 
 pub use builder::CqlSourceBuilder;
 pub use consistency::Consistency;
+#[cfg(feature = "filters")]
+pub use scan::KeyScan;
 pub use timestamps::Timestamps;
 
-use crate::{Floor, Key, Reads, Row, Source, StoreError, Version};
+use crate::{Floor, Key, Reads, Row, Source, SourceError, Version};
 use values::Values;
 
 const BACKEND: &str = "scylla";
@@ -75,6 +79,9 @@ const BACKEND: &str = "scylla";
 /// ```
 pub struct CqlSource<K, V> {
     cql: Cql,
+    /// What a scan reads.
+    #[cfg_attr(not(feature = "filters"), expect(dead_code, reason = "nobody scans it"))]
+    table: String,
     select: PreparedStatement,
     insert: PreparedStatement,
     delete: PreparedStatement,
@@ -149,7 +156,7 @@ impl<K: Key, V: Send + Sync + 'static> Source<K, V> for CqlSource<K, V> {
     }
 
     /// An error is never [`Retry::Safe`] once the statement was sent, since the driver may have asked several nodes.
-    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, StoreError> {
+    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, SourceError> {
         let (session, key) = (self.cql.session()?, encoded(key, "store")?);
         let value = value.map(|value| self.values.bytes(value)).transpose()?;
         let version = self.timestamps.next()?;
@@ -162,7 +169,7 @@ impl<K: Key, V: Send + Sync + 'static> Source<K, V> for CqlSource<K, V> {
         };
         match written {
             Ok(_) => Ok(floor),
-            Err(error) => Err(StoreError { error: write_error(error), floor }),
+            Err(error) => Err(SourceError { error: write_error(error), floor }),
         }
     }
 }

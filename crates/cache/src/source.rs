@@ -31,7 +31,7 @@ pub trait Source<K, V>: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// A dropped call may have written.
-    fn store(&self, key: &K, value: Option<&V>) -> impl Future<Output = Result<Floor, StoreError>> + Send;
+    fn store(&self, key: &K, value: Option<&V>) -> impl Future<Output = Result<Floor, SourceError>> + Send;
 }
 
 /// What a load sees.
@@ -64,26 +64,26 @@ impl<V> Row<V> {
 
 /// A write that failed, or of which it is not known.
 #[derive(Debug)]
-pub struct StoreError {
+pub struct SourceError {
     /// What the database reported.
     pub error: Error,
     /// What the write leaves if it happened; [`Floor::UNKNOWN`] where that cannot be told.
     pub floor: Floor,
 }
 
-impl From<Error> for StoreError {
+impl From<Error> for SourceError {
     fn from(error: Error) -> Self {
         Self { error, floor: Floor::UNKNOWN }
     }
 }
 
-impl fmt::Display for StoreError {
+impl fmt::Display for SourceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl std::error::Error for StoreError {
+impl std::error::Error for SourceError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         std::error::Error::source(&self.error)
     }
@@ -96,7 +96,7 @@ pub trait DynSource<K, V>: fmt::Debug + Send + Sync + 'static {
     /// See [`Source::load`].
     fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Row<V>>>;
     /// See [`Source::store`].
-    fn store<'a>(&'a self, key: &'a K, value: Option<&'a V>) -> BoxFuture<'a, Result<Floor, StoreError>>;
+    fn store<'a>(&'a self, key: &'a K, value: Option<&'a V>) -> BoxFuture<'a, Result<Floor, SourceError>>;
 }
 
 impl<K: Sync + 'static, V: Sync + 'static, S: Source<K, V>> DynSource<K, V> for S {
@@ -108,7 +108,7 @@ impl<K: Sync + 'static, V: Sync + 'static, S: Source<K, V>> DynSource<K, V> for 
         Box::pin(Source::load(self, key))
     }
 
-    fn store<'a>(&'a self, key: &'a K, value: Option<&'a V>) -> BoxFuture<'a, Result<Floor, StoreError>> {
+    fn store<'a>(&'a self, key: &'a K, value: Option<&'a V>) -> BoxFuture<'a, Result<Floor, SourceError>> {
         Box::pin(Source::store(self, key, value))
     }
 }
@@ -128,7 +128,7 @@ where
         (**self).load(key).await
     }
 
-    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, StoreError> {
+    async fn store(&self, key: &K, value: Option<&V>) -> Result<Floor, SourceError> {
         (**self).store(key, value).await
     }
 }

@@ -37,6 +37,10 @@ counters! {
     stale_hits,
     /// Of the hits, those that said that there is no row.
     negative_hits,
+    /// Reads that the filter in front answered: there is no such row.
+    filtered,
+    /// Calls of the filter that failed: a read then takes the key for one that may be there.
+    filter_errors,
     /// Reads that the store did not answer.
     misses,
     /// Misses that waited for the load of another.
@@ -61,7 +65,7 @@ counters! {
     invalidations,
     /// Invalidations that were queued, to be tried again.
     invalidations_queued,
-    /// Invalidations for which the queue had no room: the old entry stays until it expires.
+    /// Invalidations for which the queue had no room, or that the end of the cache left: the old entry stays until it expires.
     invalidations_dropped,
     /// Invalidations that were less durable than was asked for.
     invalidations_under,

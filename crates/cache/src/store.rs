@@ -185,7 +185,7 @@ pub enum Ack {
     None,
     /// Received by so many replicas (`WAIT`). A failover to another replica may bring the entry back.
     Replicas(u32),
-    /// On disk (`WAITAOF`).
+    /// On disk (`WAITAOF`), on servers that were seen to wait for it before they say so.
     Fsync {
         /// On that of the server itself.
         local: bool,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backends::{Error, ErrorKind};
+use backends::{Error, Retry};
 use tokio::runtime::Handle;
 
 use crate::{Ack, Acks, Floor, Key, Protocol, Source, Store, WriteError, cache::Inner, pending::Queued};
@@ -12,6 +12,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 
 impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> Inner<K, V, S, T> {
     pub(crate) async fn write(self: &Arc<Self>, key: &K, value: Option<&V>) -> Result<Acks, WriteError> {
+        // Nobody would deliver its invalidation.
+        self.still_open("write").map_err(WriteError::Closed)?;
+        // A row that the filter does not know would never be found. One that is deleted it forgets when it is rebuilt.
+        let entered = match value {
+            Some(_) if !self.front.is_off() => {
+                Some(self.front.announce(key).await.map_err(WriteError::NotAnnounced)?)
+            }
+            _ => None,
+        };
         if self.settings.protocol == Protocol::DeleteFirst {
             // Nothing is written yet.
             self.remove(key).await.map_err(|failed| match failed {
@@ -21,13 +30,18 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
         }
         let unfinished = Unfinished { inner: self, key, done: false };
         let stored = self.source.store(key, value).await;
+        // What may happen yet stays in doubt.
+        let known = stored.as_ref().map_or_else(|failed| failed.error.retry() != Retry::Ambiguous, |_| true);
+        if known && let Some(entered) = entered {
+            entered.settle();
+        }
         let floor = match &stored {
             Ok(floor) => *floor,
             // It may have happened.
             Err(failed) => failed.floor,
         };
         let invalidated = match self.settings.protocol {
-            Protocol::Lease => self.invalidate(key, floor).await,
+            Protocol::Lease => self.invalidate_now(key, floor).await,
             Protocol::DeleteAfter => self.remove(key).await,
             Protocol::DeleteFirst => Ok(Acks::default()),
         };
@@ -42,6 +56,11 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     }
 
     pub(crate) async fn invalidate(self: &Arc<Self>, key: &K, floor: Floor) -> Result<Acks, WriteError> {
+        self.still_open("invalidate").map_err(WriteError::Closed)?;
+        self.invalidate_now(key, floor).await
+    }
+
+    async fn invalidate_now(self: &Arc<Self>, key: &K, floor: Floor) -> Result<Acks, WriteError> {
         // Whoever asks from now on gets a load that begins now, or later.
         self.flights.detach(key);
         let want = self.settings.ack;
@@ -70,12 +89,18 @@ impl<K: Key, V: Clone + Send + Sync + 'static, S: Source<K, V>, T: Store<K, V>> 
     }
 
     fn not_invalidated(self: &Arc<Self>, key: &K, floor: Floor, error: Error) -> WriteError {
-        self.counters.store_errors.one();
+        if !self.was_closed(&error) {
+            self.counters.store_errors.one();
+        }
         WriteError::NotInvalidated { error, queued: self.queue(key, floor) }
     }
 
-    /// Keeps an invalidation to be tried again; `false` when there is no room.
+    /// Keeps an invalidation to be tried again; `false` when there is no room, or nobody to deliver it.
     fn queue(self: &Arc<Self>, key: &K, floor: Floor) -> bool {
+        if self.is_closed() {
+            self.counters.invalidations_dropped.one();
+            return false;
+        }
         let queued = self.pending.push(key, floor);
         // Who comes from now on knows; who came before is not to be joined.
         self.flights.detach(key);
@@ -115,7 +140,7 @@ where
                 inner.counters.invalidations.one();
                 (pause, failures) = (PAUSES.0, 0);
             }
-            Err(error) if error.kind() == ErrorKind::Closed => return,
+            Err(error) if inner.was_closed(&error) => return,
             Err(_) => {
                 // A server that is there need not wait for one that is not.
                 inner.pending.pass();

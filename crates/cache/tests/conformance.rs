@@ -44,7 +44,7 @@ fn redis() -> Setup<Case> {
 
 #[cfg(feature = "redis")]
 fn redis() -> Setup<Case> {
-    let capability = cache::Capability::new("redis").shared().replicas().fsync();
+    let capability = cache::Capability::new("redis").shared().replicas();
     Setup::compiled(|case: &Case, url| {
         // The time of a case is its own: the shipped scripts, with another source of the time.
         let clock = ManualClock::at(clock::Time::ZERO + Duration::from_secs(1_700_000_000));

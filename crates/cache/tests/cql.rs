@@ -530,6 +530,16 @@ mod cases {
         }
         assert_eq!(source.load(&500).await?, Row::ABSENT);
         assert_eq!(source.store_many([], 0).await?, 0);
+        #[cfg(feature = "filters")]
+        {
+            use filters::{KeyHasher, Scan, Xxh3};
+            let (hasher, mut found) = (Xxh3::seeded(1), Vec::new());
+            let mut scan = source.scan(hasher).await?;
+            while scan.next(&mut found).await? {}
+            let hashes: HashSet<u64> =
+                (0..500u64).map(|key| hasher.hash(key.to_string().as_bytes())).collect();
+            assert_eq!((found.len(), found.into_iter().collect::<HashSet<_>>()), (500, hashes));
+        }
         // One that cannot be written ends it.
         let source: Arc<Plain> = Arc::new(create(url).await?);
         let keys = ["a", "", "b"].map(|key| (key.to_owned(), bytes("v")));

@@ -9,6 +9,7 @@ pub mod conformance;
 mod filter;
 mod hash;
 mod keyed;
+mod local;
 mod membership;
 mod plan;
 pub mod rate;
@@ -21,6 +22,7 @@ pub use bloom::Bloom;
 pub use filter::{Filter, Insert, Kind, Merge, Remove};
 pub use hash::{KeyHasher, Std, Xxh3, fingerprint};
 pub use keyed::Keyed;
+pub use local::{Local, LocalBuilder};
 pub use membership::{
     Announced, Answer, BoxFuture, Capability, DynMembership, Membership, Rebuilt, Scan, State, Unsettled,
 };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use backends::{Config, Redis};
 use bench::{BoxError, Machine, format};
 use bytes::Bytes;
-use cache::{Cache, Floor, Reads, RedisStore, Row, Source, StoreError, Version};
+use cache::{Cache, Floor, Reads, RedisStore, Row, Source, SourceError, Version};
 use clap::Parser;
 use clock::{Clock, PreciseClock};
 use peers::server::{in_flight, median, redis_benchmark, run_to_end};
@@ -50,7 +50,7 @@ impl Source<String, Bytes> for Same {
         Ok(Row::new(self.0.clone(), Version::default()))
     }
 
-    async fn store(&self, _: &String, _: Option<&Bytes>) -> Result<Floor, StoreError> {
+    async fn store(&self, _: &String, _: Option<&Bytes>) -> Result<Floor, SourceError> {
         Ok(Floor::UNKNOWN)
     }
 }

@@ -5,23 +5,24 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use backends::Redis;
+use backends::{Redis, Result};
 
-use super::{RedisStore, script::Script};
+use super::{RedisStore, fsync, script::Script};
 use crate::{Codec, Raw};
 
 /// How to build a [`RedisStore`].
-pub struct Builder<C = Raw> {
+pub struct RedisBuilder<C = Raw> {
     codec: C,
     prefix: Vec<u8>,
     announces: bool,
     max_value: usize,
     ack_timeout: Duration,
+    is_fsync_trusted: bool,
     clock: Option<Box<dyn Fn() -> u64 + Send + Sync>>,
     is_clock_of_server: bool,
 }
 
-impl Builder<Raw> {
+impl RedisBuilder<Raw> {
     pub(super) fn new() -> Self {
         Self {
             codec: Raw,
@@ -29,13 +30,14 @@ impl Builder<Raw> {
             announces: true,
             max_value: 8 << 20,
             ack_timeout: Duration::from_secs(1),
+            is_fsync_trusted: false,
             clock: None,
             is_clock_of_server: false,
         }
     }
 }
 
-impl<C> Builder<C> {
+impl<C> RedisBuilder<C> {
     /// Calls keys `prefix:key` instead of `cache:key`, and the channel `prefix:invalidated`. Caches that share servers
     /// need prefixes of their own, none of which is another and a colon and more; braces in it put all keys of the
     /// cache into one slot of a cluster.
@@ -46,9 +48,27 @@ impl<C> Builder<C> {
 
     /// Makes bytes of values by `codec` instead of [`Raw`].
     #[must_use]
-    pub fn codec<D>(self, codec: D) -> Builder<D> {
-        let Self { codec: _, prefix, announces, max_value, ack_timeout, clock, is_clock_of_server } = self;
-        Builder { codec, prefix, announces, max_value, ack_timeout, clock, is_clock_of_server }
+    pub fn codec<D>(self, codec: D) -> RedisBuilder<D> {
+        let Self {
+            codec: _,
+            prefix,
+            announces,
+            max_value,
+            ack_timeout,
+            is_fsync_trusted,
+            clock,
+            is_clock_of_server,
+        } = self;
+        RedisBuilder {
+            codec,
+            prefix,
+            announces,
+            max_value,
+            ack_timeout,
+            is_fsync_trusted,
+            clock,
+            is_clock_of_server,
+        }
     }
 
     /// Refuses values of more bytes, as `Invalid`, instead of those of more than 8 MiB.
@@ -64,10 +84,18 @@ impl<C> Builder<C> {
         Self { announces, ..self }
     }
 
-    /// Waits no longer for an acknowledgement of an invalidation, instead of 1 s.
+    /// Waits no longer for an acknowledgement of an invalidation, instead of 1 s. A disk under
+    /// `appendfsync everysec` takes longer: give it 2 s.
     #[must_use]
     pub fn ack_timeout(self, timeout: Duration) -> Self {
         Self { ack_timeout: timeout, ..self }
+    }
+
+    /// Believes the servers when they say that a write is on disk, without the probe of
+    /// [`build_with_fsync`](Self::build_with_fsync): for those that it cannot judge, and where a belief is enough.
+    #[must_use]
+    pub fn trust_fsync(self) -> Self {
+        Self { is_fsync_trusted: true, ..self }
     }
 
     /// Takes the client's time, in milliseconds since 1970, from `now` instead of the system: see
@@ -84,7 +112,34 @@ impl<C> Builder<C> {
         Self { is_clock_of_server: true, ..self.clock(now) }
     }
 
-    /// Keeps entries on `redis`.
+    /// Keeps entries on `redis`, which has to show first that it waits for its disk before it says that a write is there:
+    /// only then, or after [`trust_fsync`](Self::trust_fsync), can the store be asked for
+    /// [`Ack::Fsync`](crate::Ack::Fsync).
+    ///
+    /// Takes about 3 s under `appendfsync everysec`, and a round trip under `always`. Of a cluster, every master is asked;
+    /// its replicas are not, nor is a server that takes the place of another later.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a server that answers before its disk has it (Valkey 9.1 does), that keeps no append-only file or
+    /// never asks its disk to keep it, that cannot be judged, or that is older than 7.2; otherwise what the connection
+    /// reports.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: the keys of the probe expire.
+    pub async fn build_with_fsync<K, V>(self, redis: Redis) -> Result<RedisStore<K, V, C>>
+    where
+        C: Codec<V>,
+    {
+        if !self.is_fsync_trusted {
+            fsync::verify(&redis).await?;
+        }
+        Ok(self.trust_fsync().build(redis))
+    }
+
+    /// Keeps entries on `redis`. [`Ack::Fsync`](crate::Ack::Fsync) is `Unsupported` by such a store, unless the servers
+    /// are [trusted](Self::trust_fsync): see [`build_with_fsync`](Self::build_with_fsync).
     #[must_use]
     pub fn build<K, V>(self, redis: Redis) -> RedisStore<K, V, C>
     where
@@ -98,6 +153,7 @@ impl<C> Builder<C> {
             announces: self.announces,
             max_value: self.max_value,
             ack_timeout: self.ack_timeout,
+            gives_fsync: self.is_fsync_trusted,
             clock: self.clock.unwrap_or_else(|| Box::new(system)),
             is_clock_of_server: self.is_clock_of_server,
             hashes: Script::ALL.map(Script::hash),
@@ -116,12 +172,13 @@ fn system() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl<C> fmt::Debug for Builder<C> {
+impl<C> fmt::Debug for RedisBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
+        f.debug_struct("RedisBuilder")
             .field("announces", &self.announces)
             .field("max_value", &self.max_value)
             .field("ack_timeout", &self.ack_timeout)
+            .field("is_fsync_trusted", &self.is_fsync_trusted)
             .finish_non_exhaustive()
     }
 }

@@ -19,7 +19,7 @@ struct Link {
 impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Announce<K> for RedisStore<K, V, C> {
     fn listen(&self) -> Result<Box<dyn Announcements<K>>> {
         if !self.announces {
-            let message = "a store that does not announce keeps no copies right: see Builder::announce";
+            let message = "a store that does not announce keeps no copies right: see RedisBuilder::announce";
             return Err(Error::new(ErrorKind::Config, self.redis.backend(), "listen", message));
         }
         let channel = str::from_utf8(&self.channel).map_err(|error| {

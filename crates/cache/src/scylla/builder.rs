@@ -108,6 +108,7 @@ impl<V> CqlSourceBuilder<V> {
             reads: self.reads(&session, &keyspace),
             values: self.values,
             timestamps: self.timestamps,
+            table: table.to_owned(),
             cql: self.cql,
             keys: PhantomData,
         })

@@ -1,5 +1,5 @@
 use backends::{Cql, scylla_1::cql_error};
-use cache::{Floor, Reads, Result, Row, Source, StoreError, Version, scylla::Timestamps};
+use cache::{Floor, Reads, Result, Row, Source, SourceError, Version, scylla::Timestamps};
 use scylla::statement::{Consistency, prepared::PreparedStatement};
 
 /// `users (id bigint PRIMARY KEY, name text, mail text)`, of which the names are cached.
@@ -43,12 +43,12 @@ impl Source<i64, String> for Names {
     }
 
     /// No name: the user stays, without one.
-    async fn store(&self, id: &i64, name: Option<&String>) -> Result<Floor, StoreError> {
+    async fn store(&self, id: &i64, name: Option<&String>) -> Result<Floor, SourceError> {
         let (session, at) = (self.cql.session()?, self.timestamps.next()?);
         let floor = self.timestamps.floor(at);
         match session.execute_unpaged(&self.update, (at.get() as i64, name, id)).await {
             Ok(_) => Ok(floor),
-            Err(error) => Err(StoreError { error: cql_error("store", error), floor }),
+            Err(error) => Err(SourceError { error: cql_error("store", error), floor }),
         }
     }
 }

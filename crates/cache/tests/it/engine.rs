@@ -418,13 +418,75 @@ async fn what_cannot_work_is_refused_when_it_is_built() {
 }
 
 #[tokio::test]
-async fn a_closed_cache_says_so() {
+async fn a_closed_cache_says_so_and_leaves_the_database_alone() {
     let rows = Rows::new().with(1, "one");
     let (_clock, cache) = client(&rows);
     cache.get(&1).await.unwrap();
     cache.close().await.unwrap();
+    let (loads, writes) = (rows.loads(), rows.writes());
     assert_eq!(cache.get(&1).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(cache.get(&2).await.unwrap_err().kind(), ErrorKind::Closed);
+    let many = cache.get_many(&[1, 2]).await.into_iter().map(|value| value.unwrap_err().kind());
+    assert_eq!(many.collect::<Vec<_>>(), [ErrorKind::Closed; 2]);
     assert_eq!(cache.health().await.unwrap_err().kind(), ErrorKind::Closed);
+    let refused = [
+        cache.write(&1, "new".to_owned()).await,
+        cache.delete(&1).await,
+        cache.invalidate(&1, Floor::UNKNOWN).await,
+    ];
+    for refused in refused {
+        match refused {
+            Err(WriteError::Closed(error)) => assert_eq!(error.kind(), ErrorKind::Closed),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((rows.loads(), rows.writes(), cache.pending()), (loads, writes, 0));
+    cache.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_invalidation_waits_is_not_loaded_after_close() {
+    let rows = Rows::new().with(1, "old");
+    let store = Arc::new(Unreliable::new(local().1));
+    let cache: Client<_> = Cache::builder(rows.clone(), Arc::clone(&store)).build().unwrap();
+    store.fail_invalidations(true);
+    cache.write(&1, "new".to_owned()).await.unwrap_err();
+    assert_eq!(cache.close().await.unwrap_err().kind(), ErrorKind::Conflict, "it was not delivered");
+    let loads = rows.loads();
+    assert_eq!(cache.get(&1).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(cache.get_many(&[1]).await.remove(0).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(rows.loads(), loads);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_the_end_overtakes_does_not_claim_that_someone_invalidates() {
+    let rows = Rows::new().with(1, "old");
+    let (_clock, cache) = client(&rows);
+    rows.hold_writes();
+    let write = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.write(&1, "new".to_owned()).await }
+    });
+    settle().await;
+    cache.close().await.unwrap();
+    rows.let_writes_through();
+    let failed = write.await.unwrap().unwrap_err();
+    assert!(matches!(failed, WriteError::NotInvalidated { queued: false, .. }), "{failed}");
+    assert_eq!(cache.pending(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_was_closed_past_the_cache_is_noticed_once() {
+    let rows = Rows::new().with(1, "old");
+    let (_clock, store) = local();
+    let cache = exact(&rows, &store).build::<u64, String>().unwrap();
+    Store::close(&store).await.unwrap();
+    let failed = cache.write(&1, "new".to_owned()).await.unwrap_err();
+    assert!(matches!(failed, WriteError::NotInvalidated { queued: false, .. }), "{failed}");
+    let writes = rows.writes();
+    let refused = cache.write(&1, "newer".to_owned()).await.unwrap_err();
+    assert!(matches!(refused, WriteError::Closed(_)), "{refused}");
+    assert_eq!((rows.writes(), cache.pending()), (writes, 0));
 }
 
 #[cfg(feature = "metrics")]

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use cache::{Error, ErrorKind, Floor, Reads, Result, Row, Source, StoreError, Version};
+use cache::{Error, ErrorKind, Floor, Reads, Result, Row, Source, SourceError, Version};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -64,6 +64,11 @@ impl Rows {
         self.0.loads.load(Relaxed)
     }
 
+    /// How often a row was written, past a cache or by it.
+    pub(crate) fn writes(&self) -> u64 {
+        self.0.writes.load(Relaxed)
+    }
+
     pub(crate) fn next_load(&self, mishap: Mishap) {
         self.0.mishaps.lock().push(mishap);
     }
@@ -108,7 +113,7 @@ impl Source<u64, String> for Rows {
         })
     }
 
-    async fn store(&self, key: &u64, value: Option<&String>) -> Result<Floor, StoreError> {
+    async fn store(&self, key: &u64, value: Option<&String>) -> Result<Floor, SourceError> {
         let version = self.set(*key, value.map(String::as_str));
         drop(self.0.write_gate.acquire().await);
         Ok(Floor::below(version))

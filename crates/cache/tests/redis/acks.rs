@@ -1,15 +1,17 @@
-//! Invalidations that wait for replicas.
+//! Invalidations that wait for replicas, or until they are on disk.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::{sync::Arc, time::Duration};
 
-use cache::{Ack, ErrorKind, Floor, Store, Version};
+use cache::{Ack, Cache, ErrorKind, Floor, Memory, Reads, Row, Source, SourceError, Store, Version};
 use redis::cmd;
 use testkit::{Failed, RedisServer};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::faults::{LONG, Redis, connect, fill};
+
+const ON_DISK: Ack = Ack::Fsync { local: true, replicas: 0 };
 
 const INVALIDATIONS: u64 = 1_000;
 /// As many connections as wait at once.
@@ -104,5 +106,90 @@ pub(crate) async fn flushed(program: &str) -> Result<(), Failed> {
     store.close().await?;
     let error = store.invalidate(&key, floor(1), LONG, Ack::Replicas(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Closed);
+    Ok(())
+}
+
+#[derive(Debug)]
+struct NoRows;
+
+impl Source<String, String> for NoRows {
+    fn reads(&self) -> Reads {
+        Reads::Latest
+    }
+
+    async fn load(&self, _: &String) -> cache::Result<Row<String>> {
+        Ok(Row::ABSENT)
+    }
+
+    async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, SourceError> {
+        Ok(Floor::UNKNOWN)
+    }
+}
+
+/// A server with these settings, and what comes of building a store on it that can be asked for the disk.
+async fn with_fsync(
+    program: &str,
+    options: &str,
+) -> Result<(RedisServer, Result<Redis, cache::Error>), Failed> {
+    let builder = RedisServer::builder(program);
+    let server = options.split(' ').fold(builder, testkit::RedisBuilder::arg).start()?;
+    let built = Redis::builder().build_with_fsync(connect(&server.url()).await?).await;
+    Ok((server, built))
+}
+
+pub(crate) async fn on_disk(program: &str) -> Result<(), Failed> {
+    let key = "k".to_owned();
+    // Nothing leaves such a server before its disk has it, whichever it is.
+    let (always, store) = with_fsync(program, "--appendonly yes --appendfsync always").await?;
+    let store = store?;
+    assert!(Store::capability(&store).gives(ON_DISK));
+    let acks = store.invalidate(&key, floor(1), LONG, ON_DISK).await?;
+    assert!(acks.fsynced && acks.satisfy(ON_DISK));
+    let cache = Cache::builder(NoRows, store).ack(ON_DISK).build::<String, String>()?;
+    assert!(cache.write(&key, "v".to_owned()).await?.fsynced);
+
+    // Who did not ask is not told that a disk was waited for.
+    let store = Redis::new(connect(&always.url()).await?);
+    assert!(!Store::capability(&store).gives(ON_DISK));
+    let error = store.invalidate(&key, floor(1), LONG, ON_DISK).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let error = Cache::builder(NoRows, store).ack(ON_DISK).build::<String, String>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("build_with_fsync"), "{error}");
+    let memory = Memory::builder().capacity(1).build()?;
+    let error = Cache::builder(NoRows, memory).ack(ON_DISK).build::<String, String>().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    Ok(())
+}
+
+pub(crate) async fn dishonest(program: &str) -> Result<(), Failed> {
+    let (server, built) = with_fsync(program, "--appendonly yes --appendfsync everysec").await?;
+    let raw = connect(&server.url()).await?;
+    let info: String = cmd("INFO").arg("server").query_async(&mut raw.connection()?).await?;
+    if info.contains("valkey_version:9.1.2") {
+        let error = built.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let (message, port) = (error.to_string(), server.addr().port());
+        assert!(message.contains(&format!("Valkey 9.1.2 at port {port}")), "{message}");
+        assert!(message.contains("before they are") && message.contains("trust_fsync"), "{message}");
+    } else {
+        let acks = built?.invalidate(&"k".to_owned(), floor(1), LONG, ON_DISK).await?;
+        // What it waits for may take longer than the time for acks.
+        assert_eq!(acks.satisfy(ON_DISK), acks.fsynced);
+    }
+    // At the word of the user, nobody is asked.
+    let trusting = Redis::builder().trust_fsync();
+    let trusting: Redis = trusting.build_with_fsync(raw).await?;
+    assert!(Store::capability(&trusting).gives(ON_DISK));
+
+    for (options, why) in [
+        ("--appendonly no", "no append-only file"),
+        ("--appendonly yes --appendfsync no", "never asks its disk"),
+    ] {
+        let (_server, built) = with_fsync(program, options).await?;
+        let error = built.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{slice, time::Duration};
 use bytes::Bytes;
 use cache::{
     Ack, Codec, ErrorKind, Filled, Floor, Leased, Raw, Refusal, Store, Version,
-    redis::{Builder, RedisStore, decode_announcement},
+    redis::{RedisBuilder, RedisStore, decode_announcement},
 };
 use redis::Value;
 use testkit::Failed;
@@ -58,7 +58,7 @@ struct Test<'a> {
 impl Test<'_> {
     async fn store<C: Codec<String>>(
         &self,
-        builder: Builder<C>,
+        builder: RedisBuilder<C>,
     ) -> Result<RedisStore<String, String, C>, Failed> {
         Ok(builder.prefix(&self.prefix).build(connect(self.url).await?))
     }

@@ -14,7 +14,7 @@ mod faults;
 mod processes;
 
 /// With servers of their own.
-const OWN: [&str; 9] = [
+const OWN: [&str; 11] = [
     "a_flushed_script_is_not_noticed",
     "a_fill_after_a_restart_that_forgot_is_refused",
     "a_fill_after_a_restart_that_remembered_is_stored",
@@ -23,6 +23,8 @@ const OWN: [&str; 9] = [
     "a_replica_acknowledges_an_invalidation",
     "a_frozen_replica_acknowledges_nothing",
     "an_acknowledgement_survives_a_flushed_script",
+    "an_invalidation_is_on_disk",
+    "a_server_that_answers_before_its_disk_is_refused",
     "without_a_link_no_copy_is_used",
 ];
 
@@ -68,6 +70,8 @@ fn own() -> Setup<&'static str> {
                 "who_may_not_publish_changes_nothing" => faults::forbidden(program).await,
                 "a_replica_acknowledges_an_invalidation" => acks::acknowledged(program).await,
                 "a_frozen_replica_acknowledges_nothing" => acks::frozen(program).await,
+                "an_invalidation_is_on_disk" => acks::on_disk(program).await,
+                "a_server_that_answers_before_its_disk_is_refused" => acks::dishonest(program).await,
                 "without_a_link_no_copy_is_used" => processes::unlinked(program).await,
                 "an_acknowledgement_survives_a_flushed_script" => acks::flushed(program).await,
                 unknown => Err(format!("no case {unknown}").into()),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use cache::{Cache, Floor, Reads, RedisStore, Result, Row, Source, Store, StoreError, Tiered, Version};
+use cache::{Cache, Floor, Reads, RedisStore, Result, Row, Source, SourceError, Store, Tiered, Version};
 use redis::{FromRedisValue, cmd};
 use testkit::{Failed, RedisServer, eventually};
 use tokio::task::{JoinSet, block_in_place};
@@ -47,7 +47,7 @@ impl Source<String, String> for Slow {
         Ok(Row::new(format!("value of {key}"), Version::default()))
     }
 
-    async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, StoreError> {
+    async fn store(&self, _: &String, _: Option<&String>) -> Result<Floor, SourceError> {
         Ok(Floor::UNKNOWN)
     }
 }

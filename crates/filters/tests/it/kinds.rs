@@ -9,7 +9,7 @@ const KEYS: u64 = 20_000;
 
 fn full(kind: Kind) -> AnyFilter {
     let hashes: Vec<u64> = (0..KEYS).map(hash).collect();
-    AnyFilter::build(kind, Plan::for_bits(KEYS, 10.0).unwrap(), &hashes).unwrap()
+    AnyFilter::build(kind, Plan::for_bits(KEYS, 10.0).expect("a plan"), &hashes).expect("a filter")
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use cache::{
     Ack, Acks, Capability, Entry, Error, ErrorKind, Fill, Filled, Floor, Leased, Memory, Protocol, Reads,
-    Result, Row, Source, Store, StoreError, Token, Version, Wish,
+    Result, Row, Source, SourceError, Store, Token, Version, Wish,
 };
 use clock::ManualClock;
 use parking_lot::Mutex;
@@ -173,7 +173,7 @@ impl Source<u64, u64> for Database {
         Ok(if value == 0 { Row::ABSENT } else { row })
     }
 
-    async fn store(&self, key: &u64, value: Option<&u64>) -> Result<Floor, StoreError> {
+    async fn store(&self, key: &u64, value: Option<&u64>) -> Result<Floor, SourceError> {
         self.chance.pause().await;
         let value = value.copied().unwrap_or_default();
         let version = self.version(value);
@@ -186,7 +186,7 @@ impl Source<u64, u64> for Database {
         self.chance.pause().await;
         if self.faulty(10) {
             let error = Error::new(ErrorKind::Timeout, "sim", "store", "the answer was lost");
-            return Err(StoreError { error, floor });
+            return Err(SourceError { error, floor });
         }
         Ok(floor)
     }
