@@ -5,6 +5,8 @@ mod any;
 mod blocked;
 mod bloom;
 mod bytes;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod counting;
 mod filter;
 mod fuse;
@@ -14,6 +16,8 @@ mod local;
 mod membership;
 mod plan;
 pub mod rate;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod rfilter;
 mod ribbon;
 
