@@ -2,9 +2,7 @@
 
 use backends::Result;
 
-use crate::{
-    Blocked, Bloom, Counting, Filter, Fuse8, Fuse16, Insert, Kind, Plan, RFilter, Ribbon, bytes,
-};
+use crate::{Blocked, Bloom, Counting, Filter, Fuse8, Fuse16, Insert, Kind, Plan, RFilter, Ribbon, bytes};
 
 macro_rules! any {
     ($($kind:ident)*) => {

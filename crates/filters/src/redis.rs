@@ -198,14 +198,14 @@ impl HostedBloom {
             let head = Head::decode(bytes, self.shape, self.redis.backend())?;
             Some(Arc::new(Known::new(head, &self.names[usize::from(segment)])))
         };
-        self.remember(segment, known);
+        self.remember(segment, known.as_ref());
         Ok(())
     }
 
-    fn remember(&self, segment: u16, known: Option<Arc<Known>>) {
+    fn remember(&self, segment: u16, known: Option<&Arc<Known>>) {
         let at = usize::from(segment);
         self.known.rcu(|all| {
-            let is_same = match (&all[at], &known) {
+            let is_same = match (&all[at], known) {
                 (None, None) => true,
                 // The one that is there may know that its table is lost.
                 (Some(old), Some(new)) => old.bytes == new.bytes,
@@ -215,7 +215,7 @@ impl HostedBloom {
                 return Arc::clone(all);
             }
             let mut all = Vec::clone(all);
-            all[at].clone_from(&known);
+            all[at] = known.cloned();
             Arc::new(all)
         });
     }

@@ -107,7 +107,7 @@ mod tests {
             let sum = sum::<13>(mix(seed, 13));
             assert_eq!(
                 (sum[0].count_ones() + sum[1].count_ones()),
-                (0..13).map(|column| bit(sum, column)).sum()
+                (0..13).map(|column| bit(sum, column)).sum::<u32>()
             );
         }
     }
