@@ -76,7 +76,8 @@ pub(crate) async fn moves(program: &str) -> Result<(), Failed> {
 
 pub(crate) async fn promoted(program: &str) -> Result<(), Failed> {
     let mut cluster = RedisCluster::builder(program).replicas(1).arg("--appendonly").arg("no").start()?;
-    let builder = HostedBloom::builder().segments(8).ack(Ack::Replicas(1)).ack_timeout(Duration::from_millis(500));
+    let builder =
+        HostedBloom::builder().segments(8).ack(Ack::Replicas(1)).ack_timeout(Duration::from_millis(500));
     let url = cluster.url();
     let handle = || async {
         let config = backends::Config::parse(&url)?.request_timeout(Duration::from_secs(2));

@@ -2,17 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::{
-    collections::VecDeque,
-    future::poll_fn,
-    pin::pin,
-    task::Poll,
-    time::Duration,
-};
+use std::{collections::VecDeque, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use filters::{
-    Answer, BoxFuture, ErrorKind, Membership as _, Plan, Result, Scan, Xxh3,
-    redis::{Builder, HostedBloom},
+    Answer, BoxFuture, ErrorKind, Membership as _, Plan, Result, Scan, Xxh3, fingerprint,
+    redis::{Ack, HostedBloom, HostedBuilder},
 };
 use redis::cmd;
 use testkit::Failed;
@@ -44,12 +38,12 @@ pub(crate) async fn rebuild(filter: &HostedBloom, items: u64, scan: Vec<u64>) ->
 /// A filter that only this case uses.
 struct Own {
     url: String,
-    builder: Builder,
+    builder: HostedBuilder,
     prefix: String,
 }
 
 impl Own {
-    async fn with(&self, change: impl FnOnce(Builder) -> Builder) -> Result<HostedBloom, Failed> {
+    async fn with(&self, change: impl FnOnce(HostedBuilder) -> HostedBuilder) -> Result<HostedBloom, Failed> {
         Ok(change(self.builder.clone()).build(connect(&self.url).await?)?)
     }
 
@@ -314,7 +308,7 @@ async fn forgotten(own: &Own) -> Result<(), Failed> {
 }
 
 async fn overloaded(own: &Own) -> Result<(), Failed> {
-    let filter = own.with(|builder| builder.max_unsettled(8_000)).await?;
+    let filter = own.with(|builder| builder.unsettled(8_000)).await?;
     rebuild(&filter, 10_000, Vec::new()).await?;
     let mut taken = 0;
     let error = loop {
@@ -345,7 +339,7 @@ async fn misshapen(own: &Own) -> Result<(), Failed> {
     rebuild(&filter, 100, keys(1, 100)).await?;
     for other in [
         own.with(|builder| builder.segments(4)).await?,
-        own.with(|builder| builder.hasher(&Xxh3::seeded(7))).await?,
+        own.with(|builder| builder.hasher(fingerprint(&Xxh3::seeded(7)))).await?,
         own.with(|builder| builder.in_doubt(LONG / 2)).await?,
     ] {
         assert_eq!(other.check(&keys(1, 100)).await.unwrap_err().kind(), ErrorKind::Config);
@@ -358,6 +352,9 @@ async fn misshapen(own: &Own) -> Result<(), Failed> {
     for refused in [own.builder.clone().segments(0), own.builder.clone().prefix("{a}")] {
         assert_eq!(refused.build(connect(&own.url).await?).unwrap_err().kind(), ErrorKind::Config);
     }
+    let fsync = Ack::Fsync { local: true, replicas: 0 };
+    let refused = own.builder.clone().ack(fsync).build(connect(&own.url).await?).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
     Ok(())
 }
 
@@ -387,9 +384,7 @@ async fn removed(own: &Own) -> Result<(), Failed> {
     {
         let mut scan = Stuck::new(&[]);
         let mut rebuild = pin!(dying.rebuild(plan(100), &mut scan));
-        let mut seen = std::pin::pin!(async {
-            while own.names(7).await.unwrap().len() < 2 {}
-        });
+        let mut seen = std::pin::pin!(async { while own.names(7).await.unwrap().len() < 2 {} });
         poll_fn(|context| {
             assert!(rebuild.as_mut().poll(context).is_pending());
             seen.as_mut().poll(context)
