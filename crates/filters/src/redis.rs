@@ -27,8 +27,10 @@
 //! An announcement that is not acknowledged is an error, and its row is not to be written. A rebuild needs no
 //! acknowledgement: a server that takes it back serves what it served before.
 //!
-//! Tables have no time to live. A server that evicts keys which have none (`allkeys-lru` and the like) may take one, whose
-//! keys are `Maybe` then.
+//! Nothing but the keys in doubt has a time to live. A server that evicts keys which have none (`allkeys-lru` and the like)
+//! may take a table, whose keys are `Maybe` then; but also a head alone, and then a process that knows the table asks it on,
+//! until an announcement by a process that knew it, too, has taken it away. Choose `noeviction`, or `volatile-lru` and the
+//! like.
 
 use std::{
     fmt,
@@ -201,14 +203,14 @@ impl HostedBloom {
             let head = Head::decode(bytes, self.shape, self.redis.backend())?;
             Some(Arc::new(Known::new(head, &self.names[usize::from(segment)])))
         };
-        self.remember(segment, known);
+        self.remember(segment, known.as_ref());
         Ok(())
     }
 
-    fn remember(&self, segment: u16, known: Option<Arc<Known>>) {
+    fn remember(&self, segment: u16, known: Option<&Arc<Known>>) {
         let at = usize::from(segment);
         self.known.rcu(|all| {
-            let is_same = match (&all[at], &known) {
+            let is_same = match (&all[at], known) {
                 (None, None) => true,
                 // The one that is there may know that its table is lost.
                 (Some(old), Some(new)) => old.bytes == new.bytes,
@@ -218,7 +220,7 @@ impl HostedBloom {
                 return Arc::clone(all);
             }
             let mut all = Vec::clone(all);
-            all[at].clone_from(&known);
+            all[at] = known.cloned();
             Arc::new(all)
         });
     }

@@ -267,7 +267,8 @@ impl Scan for Overtaken<'_> {
 }
 
 async fn taken_over(own: &Own) -> Result<(), Failed> {
-    let (slow, fast) = (own.handle().await?, own.handle().await?);
+    // It does not think of its lease while it scans.
+    let (slow, fast) = (own.with(|builder| builder.lease(LONG)).await?, own.handle().await?);
     rebuild(&fast, 100, keys(1, 100)).await?;
     // As if its process had been stopped for longer than its lease.
     let mut scan = Forgetful { own, then: Overtaken(&fast, true) };
@@ -304,6 +305,7 @@ async fn forgotten(own: &Own) -> Result<(), Failed> {
     let rebuilt = filter.rebuild(plan(1_000), &mut Vec::new().into_iter()).await?;
     assert_eq!(rebuilt.carried, 0);
     assert_eq!(found(&filter, &keys(1, 1_000)).await?, 0);
+    filter.remove().await?;
     Ok(())
 }
 
