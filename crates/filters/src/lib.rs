@@ -14,7 +14,7 @@ mod plan;
 pub mod rate;
 mod rfilter;
 
-pub use any::AnyFilter;
+pub use any::{AnyFilter, Visit};
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use blocked::Blocked;
 pub use bloom::Bloom;
