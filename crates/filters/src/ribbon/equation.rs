@@ -101,8 +101,8 @@ mod tests {
         for seed in 0..1_000 {
             let columns: [u32; 13] = std::array::from_fn(|column| mix(seed, column as u64) as u32);
             let parities = parities::<13>(|column| columns[column]);
-            for column in 0..13 {
-                assert_eq!(bit(parities, column), columns[column].count_ones() & 1, "{column}");
+            for (at, column) in columns.iter().enumerate() {
+                assert_eq!(bit(parities, at), column.count_ones() & 1, "{at}");
             }
             let sum = sum::<13>(mix(seed, 13));
             assert_eq!(

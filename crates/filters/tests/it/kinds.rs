@@ -9,7 +9,7 @@ const KEYS: u64 = 20_000;
 
 fn full(kind: Kind) -> AnyFilter {
     let hashes: Vec<u64> = (0..KEYS).map(hash).collect();
-    AnyFilter::build(kind, Plan::for_bits(KEYS, 10.0).unwrap(), &hashes).unwrap()
+    AnyFilter::build(kind, Plan::for_bits(KEYS, 10.0).expect("a plan"), &hashes).expect("a filter")
 }
 
 #[test]
@@ -28,7 +28,9 @@ fn strangers_pass_at_the_expected_rate() {
         let positives = (KEYS..KEYS + trials).filter(|key| filter.contains_hash(hash(*key))).count() as u64;
         let observed = Observed { positives, trials };
         let expected = filter.expected_rate();
-        assert!((observed.rate() / expected - 1.0).abs() < 0.15, "{kind}: {observed:?}, expected {expected}");
+        let (low, high) = observed.interval();
+        let is_near = (observed.rate() / expected - 1.0).abs() < 0.15 || (low..high).contains(&expected);
+        assert!(is_near, "{kind}: {observed:?}, expected {expected}");
     }
 }
 

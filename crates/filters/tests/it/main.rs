@@ -1,4 +1,6 @@
 //! What users of a filter rely on.
 
 mod common;
+mod golden;
 mod kinds;
+mod ribbon;
