@@ -148,7 +148,7 @@ impl Ribbon {
         self.bits
     }
 
-    #[inline]
+    #[inline(always)]
     fn contains_of<const BITS: usize>(&self, hash: u64) -> bool {
         let mixed = equation::mix(hash, self.seed);
         match self.layers.first().map(|layer| layer.find::<BITS>(mixed)) {
