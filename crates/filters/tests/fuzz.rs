@@ -163,7 +163,6 @@ fn use_all(filter: &AnyFilter, chance: &mut Chance) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the shares are what a long run is for")]
 fn bytes_that_nobody_stored_do_no_harm() {
     let inputs = env::var("INPUTS").map_or(INPUTS, |number| number.parse().expect("INPUTS is a number"));
     let mut valid = Vec::new();

@@ -94,14 +94,13 @@ pub(super) use parities;
 
 #[inline(always)]
 pub(super) const fn fold(a: u64, b: u64, c: u64, d: u64) -> u64 {
-    const fn two(two: u64) -> u64 {
-        (two ^ two >> 16) & 0x0000_FFFF_0000_FFFF
+    /// Adds the two halves of each field of `low` into the lower half, and those of `high` into the upper one.
+    const fn halve(low: u64, high: u64, half: u32, lower: u64) -> u64 {
+        let swapped = (low >> half ^ high) & lower;
+        low ^ high ^ swapped ^ swapped << half
     }
-    const fn four(low: u64, high: u64) -> u64 {
-        let four = low | high << 16;
-        (four ^ four >> 8) & 0x00FF_00FF_00FF_00FF
-    }
-    let mut eight = four(two(a), two(c)) | four(two(b), two(d)) << 8;
+    let (even, odd) = (halve(a, c, 16, 0x0000_FFFF_0000_FFFF), halve(b, d, 16, 0x0000_FFFF_0000_FFFF));
+    let mut eight = halve(even, odd, 8, 0x00FF_00FF_00FF_00FF);
     eight ^= eight >> 4;
     eight ^= eight >> 2;
     eight ^= eight >> 1;

@@ -93,8 +93,7 @@ impl Layer {
         let (near, far) = (row << offset, row >> 1 >> (WIDTH - 1 - offset));
         let (near, far) = (u64::from(near) * 0x1_0000_0001, u64::from(far) * 0x1_0000_0001);
         let (first, second) = columns.split_at(BITS);
-        let sums =
-            parities!(BITS, |at| pair::<BITS>(first, at) & near ^ pair::<BITS>(second, at) & far);
+        let sums = parities!(BITS, |at| pair::<BITS>(first, at) & near ^ pair::<BITS>(second, at) & far);
         if sums == sum::<BITS>(mixed) { Found::Yes } else { Found::No }
     }
 
