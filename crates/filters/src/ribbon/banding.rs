@@ -1,7 +1,7 @@
 //! Elimination: a segment's equations become a band matrix in echelon form.
 
 use super::{
-    equation::{GROUP, WIDTH, bit, coefficients, parities, sum},
+    equation::{GROUP, WIDTH, bit, coefficients, pair, parities, sum},
     partition::Sorted,
 };
 
@@ -54,7 +54,8 @@ impl Band {
             let (mut slot, mut row) = (slot, coefficients(*mixed));
             let mut sums = pack::<BITS>(sum::<BITS>(*mixed));
             if room < WIDTH {
-                sums ^= pack::<BITS>(parities::<BITS>(|column| behind[column] & row >> room));
+                let known = behind.map(|column| column & row >> room);
+                sums ^= pack::<BITS>(parities!(BITS, |at| pair::<BITS>(&known, at)));
                 row &= (1 << room) - 1;
             }
             let mut row = sums << 32 | u64::from(row);

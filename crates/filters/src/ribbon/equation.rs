@@ -63,33 +63,48 @@ pub(super) const fn bit(spread: Spread, column: usize) -> u32 {
     (spread[column / 8] >> (8 * LANES[column % 8])) as u32 & 1
 }
 
-/// Whether the number of ones in each of `columns` is odd.
+/// Columns `2 * at` and the one behind it, of `BITS`, in one word.
+#[inline(always)]
+pub(super) fn pair<const BITS: usize>(columns: &[u32], at: usize) -> u64 {
+    let high = if 2 * at + 1 < BITS { columns[2 * at + 1] } else { 0 };
+    u64::from(columns[2 * at]) | u64::from(high) << 32
+}
+
+/// Whether the number of ones in each column is odd; a function gives the columns, two in a word.
 ///
 /// Halves are added until a bit is left, of two columns in one word, then of four, then of eight: half the work of one
 /// column after the other, where the processor's count of ones is not to be relied on.
-#[inline]
-pub(super) fn parities<const BITS: usize>(columns: impl Fn(usize) -> u32) -> Spread {
-    let mut spread = [0; 2];
-    for (index, spread) in spread.iter_mut().enumerate() {
-        if BITS <= 8 * index {
-            break;
+macro_rules! parities {
+    ($bits:expr, $pair:expr) => {{
+        let mut pairs = [0; 8];
+        let mut at = 0;
+        while 2 * at < $bits {
+            pairs[at] = $pair(at);
+            at += 1;
         }
-        let column = |at: usize| if 8 * index + at < BITS { u64::from(columns(8 * index + at)) } else { 0 };
-        let two = |at: usize| {
-            let two = column(at) | column(at + 1) << 32;
-            (two ^ two >> 16) & 0x0000_FFFF_0000_FFFF
-        };
-        let four = |at: usize| {
-            let four = two(at) | two(at + 4) << 16;
-            (four ^ four >> 8) & 0x00FF_00FF_00FF_00FF
-        };
-        let mut eight = four(0) | four(2) << 8;
-        eight ^= eight >> 4;
-        eight ^= eight >> 2;
-        eight ^= eight >> 1;
-        *spread = eight & const { mask(8) };
+        let [a, b, c, d, e, f, g, h] = pairs;
+        [
+            $crate::ribbon::equation::fold(a, b, c, d),
+            if $bits > 8 { $crate::ribbon::equation::fold(e, f, g, h) } else { 0 },
+        ]
+    }};
+}
+
+pub(super) use parities;
+
+#[inline(always)]
+pub(super) const fn fold(a: u64, b: u64, c: u64, d: u64) -> u64 {
+    /// Adds the two halves of each field of `low` into the lower half, and those of `high` into the upper one.
+    const fn halve(low: u64, high: u64, half: u32, lower: u64) -> u64 {
+        let swapped = (low >> half ^ high) & lower;
+        low ^ high ^ swapped ^ swapped << half
     }
-    spread
+    let (even, odd) = (halve(a, c, 16, 0x0000_FFFF_0000_FFFF), halve(b, d, 16, 0x0000_FFFF_0000_FFFF));
+    let mut eight = halve(even, odd, 8, 0x00FF_00FF_00FF_00FF);
+    eight ^= eight >> 4;
+    eight ^= eight >> 2;
+    eight ^= eight >> 1;
+    eight & const { mask(8) }
 }
 
 #[cfg(test)]
@@ -100,9 +115,9 @@ mod tests {
     fn parities_are_those_of_the_columns() {
         for seed in 0..1_000 {
             let columns: [u32; 13] = std::array::from_fn(|column| mix(seed, column as u64) as u32);
-            let parities = parities::<13>(|column| columns[column]);
-            for (column, words) in columns.iter().enumerate() {
-                assert_eq!(bit(parities, column), words.count_ones() & 1, "{column}");
+            let parities = parities!(13, |at| pair::<13>(&columns, at));
+            for (at, column) in columns.iter().enumerate() {
+                assert_eq!(bit(parities, at), column.count_ones() & 1, "{at}");
             }
             let sum = sum::<13>(mix(seed, 13));
             assert_eq!(

@@ -4,7 +4,7 @@ use backends::Result;
 
 use super::{
     banding::Band,
-    equation::{GROUP, WIDTH, coefficients, parities, start, sum},
+    equation::{GROUP, WIDTH, coefficients, pair, parities, start, sum},
     partition::{Segments, Sorted},
 };
 use crate::bytes;
@@ -80,7 +80,8 @@ impl Layer {
         Ok(Built { layer: Self { starts, columns, bumped }, bumped: left_out, redundant: band.redundant })
     }
 
-    #[inline]
+    /// Without a branch on what the columns say, so that the processor goes on to the next key meanwhile.
+    #[inline(always)]
     pub(super) fn find<const BITS: usize>(&self, mixed: u64) -> Found {
         let start = start(mixed, self.starts) as usize;
         if start % GROUP < self.bumped[start / GROUP].into() {
@@ -90,7 +91,9 @@ impl Layer {
         let columns = &self.columns[block * BITS..][..2 * BITS];
         let row = coefficients(mixed);
         let (near, far) = (row << offset, row >> 1 >> (WIDTH - 1 - offset));
-        let sums = parities::<BITS>(|column| columns[column] & near ^ columns[BITS + column] & far);
+        let (near, far) = (u64::from(near) * 0x1_0000_0001, u64::from(far) * 0x1_0000_0001);
+        let (first, second) = columns.split_at(BITS);
+        let sums = parities!(BITS, |at| pair::<BITS>(first, at) & near ^ pair::<BITS>(second, at) & far);
         if sums == sum::<BITS>(mixed) { Found::Yes } else { Found::No }
     }
 

@@ -30,7 +30,9 @@ fn strangers_pass_at_the_expected_rate() {
         let positives = (KEYS..KEYS + trials).filter(|key| filter.contains_hash(hash(*key))).count() as u64;
         let observed = Observed { positives, trials };
         let expected = filter.expected_rate();
-        assert!((observed.rate() / expected - 1.0).abs() < 0.15, "{kind}: {observed:?}, expected {expected}");
+        let (low, high) = observed.interval();
+        let is_near = (observed.rate() / expected - 1.0).abs() < 0.15 || (low..high).contains(&expected);
+        assert!(is_near, "{kind}: {observed:?}, expected {expected}");
     }
 }
 
