@@ -8,7 +8,6 @@ use bench::{
 };
 use cache::Policy;
 use clap::Args;
-use filters::Kind;
 
 use crate::{
     backend::FilterName,
@@ -231,9 +230,14 @@ impl crate::Args {
                 return Err(format!("{flag} does not go with --filter {}: {use_instead}", args.filter));
             }
         }
-        if args.filter.is_static() && args.positions.is_some() {
+        let sizes = [
+            ("--positions", args.positions.is_some(), args.filter.has_positions()),
+            ("--bits", args.bits.is_some(), args.filter.has_bits()),
+            ("--memory", args.memory.is_some(), args.filter.has_bits()),
+        ];
+        if let Some((flag, ..)) = sizes.into_iter().find(|(_, is_given, is_fit)| *is_given && !is_fit) {
             return Err(format!(
-                "--positions does not go with --filter {}: it sets no bits; use --bits or --fpr, or --filter bloom",
+                "{flag} does not go with --filter {}: it always has the same; leave it out, or use --filter bloom",
                 args.filter
             ));
         }

@@ -105,9 +105,14 @@ impl Db {
 }
 
 impl FilterName {
-    /// Whether its table is laid out by itself: `--positions` says nothing to it.
-    pub(crate) const fn is_static(self) -> bool {
-        matches!(self, Self::Local(kind) if kind.is_static())
+    /// Whether `--bits` and `--memory` decide how large it is.
+    pub(crate) const fn has_bits(self) -> bool {
+        !matches!(self, Self::Local(Kind::Fuse8 | Kind::Fuse16))
+    }
+
+    /// Whether a key sets as many bits as `--positions` says.
+    pub(crate) const fn has_positions(self) -> bool {
+        !matches!(self, Self::Local(Kind::Fuse8 | Kind::Fuse16 | Kind::Ribbon | Kind::RFilter))
     }
 }
 

@@ -184,5 +184,8 @@ fn measure<T: Store<u64, Bytes> + Clone>(
     };
     let workload = Filtering(Arc::clone(&shared));
     let status = args.run.drive("cache-filter", env!("CARGO_PKG_VERSION"), &config, workload, complete);
+    if let Some(filter) = &shared.filter {
+        runtime.block_on(filter.remove()).context("the filter stays on the server")?;
+    }
     status.map_err(anyhow::Error::from_boxed)
 }

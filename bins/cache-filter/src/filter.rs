@@ -7,7 +7,7 @@ use bench::{BoxError, Fact, Rng, Stage, Usage};
 use clock::{Clock, PreciseClock};
 use filters::{
     Announced, Answer, BoxFuture, Capability, DynMembership, Local, Membership, Plan, Rebuilt, Result, Scan,
-    State, fingerprint,
+    State, fingerprint, redis::HostedBloom,
 };
 
 use crate::{Args, backend::FilterName, database::Rows, servers};
@@ -16,6 +16,8 @@ use crate::{Args, backend::FilterName, database::Rows, servers};
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) inner: Arc<dyn DynMembership>,
+    /// The same, to be taken off the server after the run.
+    hosted: Option<Arc<HostedBloom>>,
     /// It answers without a round trip.
     at_once: bool,
     pub(crate) asks: Stage,
@@ -36,11 +38,19 @@ pub(crate) enum Begun {
 }
 
 impl Watched {
-    pub(crate) fn new(inner: Arc<dyn DynMembership>) -> Result<Self, BoxError> {
+    fn new(inner: Arc<dyn DynMembership>, hosted: Option<Arc<HostedBloom>>) -> Result<Self, BoxError> {
         const EVERY_IN_MEMORY: u64 = 16;
         let at_once = inner.look(0).is_some();
         let every = if at_once { EVERY_IN_MEMORY } else { 1 };
-        Ok(Self { inner, at_once, asks: Stage::new(every)?, announces: Stage::new(1)? })
+        Ok(Self { inner, hosted, at_once, asks: Stage::new(every)?, announces: Stage::new(1)? })
+    }
+
+    /// Leaves nothing on a server.
+    pub(crate) async fn remove(&self) -> Result<()> {
+        match &self.hosted {
+            Some(hosted) => hosted.remove().await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn facts(&self) -> impl Iterator<Item = Fact> {
@@ -51,10 +61,11 @@ impl Watched {
 /// The filter of the flags, with all rows of the database in it.
 pub(crate) async fn open(args: &Args, rows: &Rows) -> anyhow::Result<Option<(Arc<Watched>, Begun)>> {
     let hasher = args.hasher();
+    let mut hosted = None;
     let inner: Arc<dyn DynMembership> = match args.filter.filter {
         FilterName::None => return Ok(None),
         FilterName::Local(kind) => {
-            let late = (args.expected_inserts() * 2).max(args.rows.items / 10).max(1);
+            let late = args.expected_inserts().max(64);
             let builder = Local::builder().kind(kind).hasher(fingerprint(&hasher)).late_keys(late);
             let builder = match &args.filter.folder {
                 // What was stored for other rows, or as another structure, is not this filter.
@@ -63,7 +74,11 @@ pub(crate) async fn open(args: &Args, rows: &Rows) -> anyhow::Result<Option<(Arc
             };
             Arc::new(builder.build()?)
         }
-        FilterName::Hosted => servers::hosted(args).await?,
+        FilterName::Hosted => {
+            let filter = servers::hosted(args).await?;
+            hosted = Some(Arc::clone(&filter));
+            filter
+        }
     };
     let state = inner.state().await?;
     let begun = if args.filter.folder.is_some() && state.epoch > 0 {
@@ -71,7 +86,7 @@ pub(crate) async fn open(args: &Args, rows: &Rows) -> anyhow::Result<Option<(Arc
     } else {
         build(args, rows, &*inner).await?
     };
-    let watched = Watched::new(inner).map_err(anyhow::Error::from_boxed)?;
+    let watched = Watched::new(inner, hosted).map_err(anyhow::Error::from_boxed)?;
     Ok(Some((Arc::new(watched), begun)))
 }
 

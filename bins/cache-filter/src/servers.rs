@@ -9,7 +9,7 @@ use backends::{Config, Redis};
 use bench::{Ceiling, Fact, Usage, resp};
 use bytes::Bytes;
 use cache::{DynStore, Raw, RedisStore};
-use filters::DynMembership;
+use filters::redis::HostedBloom;
 
 use crate::Args;
 
@@ -36,10 +36,10 @@ pub(crate) async fn connect(args: &Args) -> anyhow::Result<Remote> {
     Ok(Remote { store: Arc::new(store), config })
 }
 
-/// A filter whose bits are there.
-pub(crate) async fn hosted(args: &Args) -> anyhow::Result<Arc<dyn DynMembership>> {
-    let _ = Redis::connect(&args.server()?).await?;
-    Err(Usage("--filter hosted is not built in".to_owned()).into())
+/// A filter whose bits are there, until it is [removed](HostedBloom::remove).
+pub(crate) async fn hosted(args: &Args) -> anyhow::Result<Arc<HostedBloom>> {
+    let redis = Redis::connect(&args.server()?).await?;
+    Ok(Arc::new(HostedBloom::builder().prefix(run_name()).hasher(&args.hasher()).build(redis)?))
 }
 
 impl Remote {

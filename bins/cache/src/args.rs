@@ -78,10 +78,10 @@ pub(crate) struct FaultArgs {
     /// Lose this share of the invalidations on their way to the store
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) lose_invalidations: Option<f64>,
-    /// Start a Redis of one's own for the entries, on loopback, and end it afterwards
+    /// Start a Redis or a cluster of one's own for the entries, on loopback, and end it afterwards
     #[arg(long)]
     pub(crate) spawn_store: bool,
-    /// Start a replica of it, too
+    /// Start a replica of it, too; of a cluster, one of each of its three masters
     #[arg(long)]
     pub(crate) spawn_replica: bool,
     /// What to start [default: redis-server or valkey-server of the path, or what scripts/backends fetched]
@@ -93,6 +93,15 @@ pub(crate) struct FaultArgs {
     /// Freeze it so often, for a quarter of the time but at most a second [starts one]
     #[arg(long, value_name = "TIME", value_parser = positive)]
     pub(crate) freeze_store: Option<Duration>,
+    /// Kill a master of a cluster for good so often, so that its replica takes its place [starts three of each]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(crate) fail_over: Option<Duration>,
+    /// Cut the replica off for so long before its master is killed: what it misses is lost
+    #[arg(long, value_name = "TIME", requires = "fail_over", value_parser = positive)]
+    pub(crate) fail_over_lag: Option<Duration>,
+    /// Freeze a master so often until its replica has taken its place, and let it come back [starts three of each]
+    #[arg(long, value_name = "TIME", value_parser = positive)]
+    pub(crate) cut_off: Option<Duration>,
 }
 
 /// How many entries there is room for.
@@ -216,14 +225,17 @@ impl crate::Args {
         }
         let (backend, db) = (self.backend, self.db);
         let has_redis = matches!(backend, Backend::Redis | Backend::Tiered);
+        let is_cluster = backend == Backend::RedisCluster;
         let has_memory = matches!(backend, Backend::Memory | Backend::Tiered);
         let given = [
             ("--url", self.url.is_some(), !backend.is_memory()),
-            ("--spawn-store", self.faults.spawn_store, has_redis),
-            ("--spawn-replica", self.faults.spawn_replica, has_redis),
-            ("--redis-server", self.faults.redis_server.is_some(), has_redis),
+            ("--spawn-store", self.faults.spawn_store, !backend.is_memory()),
+            ("--spawn-replica", self.faults.spawn_replica, !backend.is_memory()),
+            ("--redis-server", self.faults.redis_server.is_some(), !backend.is_memory()),
             ("--kill-store", self.faults.kill_store.is_some(), has_redis),
             ("--freeze-store", self.faults.freeze_store.is_some(), has_redis),
+            ("--fail-over", self.faults.fail_over.is_some(), is_cluster),
+            ("--cut-off", self.faults.cut_off.is_some(), is_cluster),
             ("--capacity", self.cache.capacity.is_some(), has_memory),
             ("--policy", self.cache.policy.is_some(), backend.is_memory()),
         ];
@@ -232,7 +244,12 @@ impl crate::Args {
                 let fit = match flag {
                     "--capacity" => "the server decides how much it holds; use --backend memory or tiered",
                     "--policy" => "use --backend memory",
-                    "--url" => "use --backend redis, redis-cluster or tiered",
+                    "--url" | "--spawn-store" | "--spawn-replica" | "--redis-server" => {
+                        "use --backend redis, redis-cluster or tiered"
+                    }
+                    "--fail-over" | "--cut-off" => {
+                        "a replica takes the place of a master in a cluster; use --backend redis-cluster"
+                    }
                     _ => "use --backend redis or tiered",
                 };
                 return Err(format!("{flag} does not go with --backend {backend}: {fit}"));
@@ -241,7 +258,8 @@ impl crate::Args {
         if self.spawns() && self.url.is_some() {
             return Err(
                 "--url: faults act only on a server that this binary starts itself; leave the url out, \
-                or --spawn-store, --spawn-replica, --redis-server, --kill-store and --freeze-store"
+                or --spawn-store, --spawn-replica, --redis-server, --kill-store, --freeze-store, --fail-over \
+                and --cut-off"
                     .to_owned(),
             );
         }
@@ -300,6 +318,12 @@ impl crate::Args {
             || faults.redis_server.is_some()
             || faults.kill_store.is_some()
             || faults.freeze_store.is_some()
+            || self.fails_over()
+    }
+
+    /// Whether replicas are to take the places of their masters.
+    pub(crate) const fn fails_over(&self) -> bool {
+        self.faults.fail_over.is_some() || self.faults.cut_off.is_some()
     }
 
     pub(crate) fn capacity(&self) -> u64 {
@@ -344,6 +368,9 @@ impl crate::Args {
             ("spawn-replica", faults.spawn_replica.then(|| "yes".to_owned())),
             ("kill-store", faults.kill_store.map(seconds)),
             ("freeze-store", faults.freeze_store.map(seconds)),
+            ("fail-over", faults.fail_over.map(seconds)),
+            ("fail-over-lag", faults.fail_over_lag.map(seconds)),
+            ("cut-off", faults.cut_off.map(seconds)),
             ("trust-fsync", self.cache.trust_fsync.then(|| "yes".to_owned())),
             ("consistency", self.consistency.map(|consistency| consistency.to_string())),
         ];

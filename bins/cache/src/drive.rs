@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use crate::backend::Db;
 use crate::{
     Args,
+    cluster::Cluster,
     database::{Database, Rows},
     facts,
     faults::Faults,
@@ -39,6 +40,8 @@ struct Place<T> {
     behind: Option<Dyn>,
     /// A server that may be killed and frozen.
     own: Option<Arc<Mutex<Server>>>,
+    /// A cluster whose masters may be taken away.
+    cluster: Option<Arc<Mutex<Cluster>>>,
     ceilings: Vec<Ceiling>,
 }
 
@@ -54,7 +57,7 @@ pub(crate) fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
         let policy = args.cache.policy.unwrap_or_default();
         let store = Arc::new(Memory::builder().capacity(capacity).policy(policy).build::<u64, Value>()?);
         ceilings.push(floor::measure(&config, &keys).map_err(anyhow::Error::from_boxed)?);
-        let place = Place { store: Arc::clone(&store), behind: None, own: None, ceilings };
+        let place = Place { store: Arc::clone(&store), behind: None, own: None, cluster: None, ceilings };
         return measure(args, &config, &keys, &runtime, database, place, || {
             let stats = store.stats();
             let (entries, evicted, expired) = (stats.entries, stats.evicted, stats.expired);
@@ -72,6 +75,7 @@ pub(crate) fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
         store: Arc::clone(&remote.store),
         behind: remote.behind.clone(),
         own: own.master.clone(),
+        cluster: own.cluster.clone(),
         ceilings,
     };
     measure(args, &config, &keys, &runtime, database, place, || runtime.block_on(remote.facts()))
@@ -120,7 +124,7 @@ fn measure<T: Store<u64, Value> + Clone>(
     place: Place<T>,
     more: impl FnOnce() -> Vec<Fact>,
 ) -> anyhow::Result<ExitStatus> {
-    let Place { store, behind, own, ceilings } = place;
+    let Place { store, behind, own, cluster, ceilings } = place;
     let faults = Faults::new(args.run.seed);
     if let Some(per_second) = args.faults.evict {
         faults.evict(runtime.handle(), store.clone(), keys.clone(), per_second);
@@ -131,6 +135,15 @@ fn measure<T: Store<u64, Value> + Clone>(
         }
         if let Some(every) = args.faults.freeze_store {
             faults.freeze(runtime.handle(), server, every);
+        }
+    }
+    if let Some(cluster) = cluster {
+        if let Some(every) = args.faults.fail_over {
+            let lag = args.faults.fail_over_lag.unwrap_or_default();
+            faults.fail_over(runtime.handle(), Arc::clone(&cluster), every, lag);
+        }
+        if let Some(every) = args.faults.cut_off {
+            faults.cut_off(runtime.handle(), cluster, every);
         }
     }
     let every = if args.backend.is_memory() { EVERY_IN_MEMORY } else { 1 };
@@ -161,6 +174,7 @@ fn measure<T: Store<u64, Value> + Clone>(
         faults,
         in_memory: args.backend.is_memory(),
         is_own: args.spawns(),
+        fails_over: args.fails_over(),
         handle: runtime.handle().clone(),
         sequence: AtomicU64::new(1),
         checked: Mutex::default(),

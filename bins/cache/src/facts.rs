@@ -69,6 +69,11 @@ pub(crate) fn tell<T: Store<u64, Value>>(args: &Args, shared: &Shared<T>, report
     facts.extend(database.loads.fact("database: loads"));
     facts.extend(database.writes.fact("database: writes"));
     report.facts.append(&mut facts);
+    let checked = shared.checked.lock();
+    if shared.fails_over && checked.stale > 0 {
+        report.facts.push(Fact { name: "stale keys, each".to_owned(), value: checked.listed() });
+    }
+    drop(checked);
     excuse(shared, report);
 }
 

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, interval_at},
 };
 
-use crate::{row::Value, spawn::Server};
+use crate::{cluster::Cluster, row::Value, spawn::Server};
 
 /// Faults under way, until they are told to end.
 pub(crate) struct Faults {
@@ -33,6 +33,8 @@ struct Counts {
     evicted: AtomicU64,
     killed: AtomicU64,
     frozen: AtomicU64,
+    failed_over: AtomicU64,
+    cut_off: AtomicU64,
 }
 
 impl Faults {
@@ -90,6 +92,39 @@ impl Faults {
         });
     }
 
+    /// Kills a master of `cluster` for good, so often, while there is a replica to take its place, which misses what happened
+    /// in the time `lag` before.
+    pub(crate) fn fail_over(
+        &self,
+        on: &Handle,
+        cluster: Arc<Mutex<Cluster>>,
+        every: Duration,
+        lag: Duration,
+    ) {
+        let counts = Arc::clone(&self.counts);
+        self.repeat(on, every, move || {
+            let done = cluster.lock().fail_over(lag)?;
+            counts.failed_over.fetch_add(u64::from(done), Ordering::Relaxed);
+            Ok(())
+        });
+    }
+
+    /// Freezes a master of `cluster` until its replica has taken its place, so often.
+    pub(crate) fn cut_off(&self, on: &Handle, cluster: Arc<Mutex<Cluster>>, every: Duration) {
+        let counts = Arc::clone(&self.counts);
+        self.repeat(on, every, move || {
+            let done = cluster.lock().cut_off()?;
+            counts.cut_off.fetch_add(u64::from(done), Ordering::Relaxed);
+            Ok(())
+        });
+    }
+
+    /// Whether a replica has taken the place of its master.
+    pub(crate) fn failed_over(&self) -> bool {
+        let Counts { failed_over, cut_off, .. } = &*self.counts;
+        failed_over.load(Ordering::Relaxed) + cut_off.load(Ordering::Relaxed) > 0
+    }
+
     /// Does `fault` so often, on a thread that may wait.
     fn repeat(
         &self,
@@ -133,6 +168,8 @@ impl Faults {
             ("fault: keys evicted", &self.counts.evicted),
             ("fault: servers killed", &self.counts.killed),
             ("fault: servers frozen", &self.counts.frozen),
+            ("fault: masters killed and replaced", &self.counts.failed_over),
+            ("fault: masters frozen and replaced", &self.counts.cut_off),
         ];
         counts.into_iter().filter_map(|(name, count)| {
             let count = count.load(Ordering::Relaxed);

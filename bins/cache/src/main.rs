@@ -8,6 +8,7 @@ use clap::Parser;
 mod args;
 mod backend;
 mod check;
+mod cluster;
 mod database;
 mod drive;
 mod facts;
@@ -40,6 +41,8 @@ Examples:
   cache --backend tiered --concurrency 64 --requests 1M  copies in memory, in front of a Redis
   cache --backend redis --kill-store 2s --duration 10s --concurrency 64
                                                          a Redis of its own, killed now and then
+  cache --backend redis-cluster --fail-over 5s --ack replicas:1 --duration 20s --concurrency 64
+                                                         a cluster of its own, whose masters are killed for good
   cache --report out/cache.html                          one page with plots";
 
 /// Drives the cache and looks for stale keys

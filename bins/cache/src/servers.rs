@@ -12,7 +12,7 @@ use cache::{Ack, Codec, DynStore, RedisStore, Result, Tiered};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Args, backend::Backend, row::Value, spawn, spawn::Server};
+use crate::{Args, backend::Backend, cluster::Cluster, row::Value, spawn, spawn::Server};
 
 pub(crate) type Dyn = Arc<dyn DynStore<u64, Value>>;
 type Copies = Tiered<u64, Value, RedisStore<u64, Value, Rows>>;
@@ -29,6 +29,7 @@ pub(crate) struct Own {
     pub(crate) master: Option<Arc<Mutex<Server>>>,
     /// Dies with this value.
     _replica: Option<Server>,
+    pub(crate) cluster: Option<Arc<Mutex<Cluster>>>,
 }
 
 /// A store that servers keep.
@@ -72,26 +73,34 @@ pub(crate) fn spawn(args: &Args) -> anyhow::Result<Own> {
         Ack::Fsync { .. } => &["--appendonly", "yes", "--appendfsync", "always"],
         _ => &["--appendonly", "no"],
     };
+    if args.backend == Backend::RedisCluster {
+        let with_replicas = args.faults.spawn_replica || args.fails_over();
+        let cluster = Cluster::start(&program, persistence, with_replicas)?;
+        return Ok(Own { cluster: Some(Arc::new(Mutex::new(cluster))), ..Own::default() });
+    }
     let master = Server::start(&program, persistence, None)?;
     let replica = args.faults.spawn_replica.then(|| Server::start(&program, persistence, Some(&master)));
-    Ok(Own { _replica: replica.transpose()?, master: Some(Arc::new(Mutex::new(master))) })
+    let master = Some(Arc::new(Mutex::new(master)));
+    Ok(Own { _replica: replica.transpose()?, master, cluster: None })
 }
 
 /// Connects to the servers of the flags, or to `own`.
 pub(crate) async fn connect(args: &Args, own: &Own) -> anyhow::Result<Remote> {
-    let url = match (&own.master, &args.url) {
-        (Some(master), _) => master.lock().url(),
-        (None, Some(url)) => url.clone(),
-        (None, None) => args.backend.url().to_owned(),
+    let url = match (&own.master, &own.cluster, &args.url) {
+        (Some(master), ..) => master.lock().url(),
+        (_, Some(cluster), _) => cluster.lock().url(),
+        (.., Some(url)) => url.clone(),
+        _ => args.backend.url().to_owned(),
     };
     let mut config = Config::parse(&url).map_err(|error| Usage(format!("--url: {error}")))?;
-    if args.faults.kill_store.is_some() || args.faults.freeze_store.is_some() {
+    if args.faults.kill_store.is_some() || args.faults.freeze_store.is_some() || args.fails_over() {
         config = config.request_timeout(SHORT);
     }
     let prefix = format!("cache-bench:{}", run_name());
     let store = async || -> anyhow::Result<_> {
         let redis = Redis::connect(&config).await?;
-        let builder = RedisStore::<u64, Value>::builder().prefix(&prefix).codec(Rows).ack_timeout(PATIENCE);
+        let patience = if args.fails_over() { SHORT } else { PATIENCE };
+        let builder = RedisStore::<u64, Value>::builder().prefix(&prefix).codec(Rows).ack_timeout(patience);
         Ok(match args.cache.ack.0 {
             Ack::Fsync { .. } if !args.cache.trust_fsync => {
                 let built = builder.build_with_fsync(redis).await;

@@ -46,6 +46,8 @@ pub(crate) struct Server {
     arguments: Vec<String>,
     folder: PathBuf,
     port: u16,
+    /// Of a node of a cluster, where it talks to the others.
+    bus_port: u16,
     running: Option<Running>,
 }
 
@@ -60,6 +62,27 @@ struct Running {
 impl Server {
     /// Starts `program` on a free port, as a replica of `master` if there is one, and waits until it answers.
     pub(crate) fn start(program: &Path, arguments: &[&str], master: Option<&Self>) -> anyhow::Result<Self> {
+        let mut arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        if let Some(master) = master {
+            arguments.extend(["--replicaof".to_owned(), format!("127.0.0.1 {}", master.port)]);
+        }
+        let server = Self::launched(program, arguments, 0)?;
+        if let Some(master) = master {
+            let linked = || master.ask("INFO replication").is_ok_and(|text| text.contains("state=online"));
+            until(linked).with_context(|| format!("the replica at {} did not join", server.addr()))?;
+        }
+        Ok(server)
+    }
+
+    /// Starts a node of a cluster and waits until it answers.
+    pub(crate) fn start_node(program: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let bus_port = free_port().context("no free port for a cluster")?;
+        let mut arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        arguments.extend(["--cluster-port".to_owned(), bus_port.to_string()]);
+        Self::launched(program, arguments, bus_port)
+    }
+
+    fn launched(program: &Path, arguments: Vec<String>, bus_port: u16) -> anyhow::Result<Self> {
         let port = free_port().context("no free port for a server")?;
         let folder = env::temp_dir().join(format!("cache-{}-{port}", process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -67,17 +90,10 @@ impl Server {
         let fixed = format!("--bind 127.0.0.1 --port {port} --repl-diskless-sync-delay 0");
         let mut all: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
         all.extend(["--save", "", "--dir", &dir].map(str::to_owned));
-        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        if let Some(master) = master {
-            all.extend(["--replicaof".to_owned(), format!("127.0.0.1 {}", master.port)]);
-        }
-        let mut server = Self { program: program.to_owned(), arguments: all, folder, port, running: None };
+        all.extend(arguments);
+        let program = program.to_owned();
+        let mut server = Self { program, arguments: all, folder, port, bus_port, running: None };
         server.launch()?;
-        if let Some(master) = master {
-            let linked =
-                || ask(master.addr(), "INFO replication").is_ok_and(|text| text.contains("state=online"));
-            until(linked).with_context(|| format!("the replica at {} did not join", server.addr()))?;
-        }
         Ok(server)
     }
 
@@ -100,8 +116,21 @@ impl Server {
         self.signal(Signal::CONT)
     }
 
-    fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub(crate) const fn bus_port(&self) -> u16 {
+        self.bus_port
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// The answer to one command without arguments in quotes: a line, a number, or a text.
+    pub(crate) fn ask(&self, command: &str) -> io::Result<String> {
+        ask(self.addr(), command)
     }
 
     fn launch(&mut self) -> anyhow::Result<()> {
@@ -133,7 +162,8 @@ impl Server {
         kill_process(running.pid, signal).context("the server cannot be signalled")
     }
 
-    fn kill(&mut self) -> anyhow::Result<()> {
+    /// Ends it by SIGKILL.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
         if let Some(mut running) = self.running.take() {
             // It ends when it has reaped the server, whose port is free then.
@@ -184,7 +214,8 @@ fn version(program: &Path) -> Option<(u32, u32)> {
 fn free_port() -> io::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let (first, count) = PORTS;
-    let start = (process::id() % u32::from(count)) as u16;
+    // Two that start one after the other are further apart than a cluster takes ports.
+    let start = (process::id().wrapping_mul(37) % u32::from(count)) as u16;
     for _ in 0..count {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = first + (start.wrapping_add(step)) % count;
@@ -195,7 +226,7 @@ fn free_port() -> io::Result<u16> {
     Err(io::Error::new(io::ErrorKind::AddrInUse, "all ports from 30000 to 31999 are taken"))
 }
 
-fn until(mut holds: impl FnMut() -> bool) -> anyhow::Result<()> {
+pub(crate) fn until(mut holds: impl FnMut() -> bool) -> anyhow::Result<()> {
     let clock = PreciseClock::new();
     let began = clock.now();
     while !holds() {
@@ -207,7 +238,6 @@ fn until(mut holds: impl FnMut() -> bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The answer to one command without arguments in quotes: a line, or a text.
 fn ask(addr: SocketAddr, command: &str) -> io::Result<String> {
     let deadline = Duration::from_secs(1);
     let mut stream = TcpStream::connect_timeout(&addr, deadline)?;
@@ -217,7 +247,7 @@ fn ask(addr: SocketAddr, command: &str) -> io::Result<String> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     match line.trim_end().split_at_checked(1) {
-        Some(("+", text)) => Ok(text.to_owned()),
+        Some(("+" | ":", text)) => Ok(text.to_owned()),
         Some(("$", length)) => {
             let mut text = vec![0; length.parse().map_err(io::Error::other)?];
             reader.read_exact(&mut text)?;

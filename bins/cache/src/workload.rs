@@ -37,6 +37,8 @@ pub(crate) struct Shared<T: Store<u64, Value>> {
     pub(crate) in_memory: bool,
     /// The server was spawned, and is nobody else's to fail over.
     pub(crate) is_own: bool,
+    /// Replicas take the places of their masters: only what was acknowledged is confirmed.
+    pub(crate) fails_over: bool,
     /// Of the runtime in which connections live.
     pub(crate) handle: Handle,
     /// Writes so far: the name of the next.
@@ -111,13 +113,14 @@ impl<T: Store<u64, Value>> Shared<T> {
         let (value, receipt) = Value::to_write(key, sequence, self.mix.payload);
         self.tally.begin(key);
         let written = self.cache.write(&key, value).await;
-        // Where the invalidation is queued, this process does not use the entry.
-        let known = !matches!(
-            &written,
-            Err(WriteError::Source(_)
-                | WriteError::Closed(_)
-                | WriteError::NotInvalidated { queued: false, .. })
-        );
+        let known = match &written {
+            Ok(_) => true,
+            // A failover may undo it, as was said.
+            Err(WriteError::Under { .. }) => !self.fails_over,
+            // This process does not use the entry.
+            Err(WriteError::NotInvalidated { queued, .. }) => *queued && !self.fails_over,
+            Err(_) => false,
+        };
         if known {
             self.tally.confirm(key, receipt.version());
         }
@@ -138,8 +141,9 @@ impl<T: Store<u64, Value>> Shared<T> {
     /// Everything that may leave something stale in this run, in words.
     pub(crate) fn excuses(&self) -> Vec<String> {
         let stats = self.cache.stats();
-        // What did not fail did not fail over, and a server of our own is empty when it is started again.
-        let failed = stats.store_errors > 0 && !self.is_own;
+        // What did not fail did not fail over. A server of our own is empty when it is started again, and its failover is
+        // known.
+        let failed = if self.is_own { self.faults.failed_over() } else { stats.store_errors > 0 };
         let gaps = self.cache.gaps().into_iter();
         let gaps = gaps.filter(|gap| failed || *gap != cache::Gap::Failover).map(|gap| gap.to_string());
         let lost = self.cache.store().lost();
@@ -159,7 +163,8 @@ impl<T: Store<u64, Value>> Shared<T> {
                     return Checked { failed: Some(error), ..Checked::default() };
                 }
                 let rows = self.keys.count();
-                check::check(&self.cache, self.behind.as_ref(), self.tally.written(), rows).await
+                let least = |key| if self.fails_over { self.tally.least(key) } else { u64::MAX };
+                check::check(&self.cache, self.behind.as_ref(), self.tally.written(), rows, least).await
             })
         };
         let joined = std::thread::scope(|scope| scope.spawn(check).join());

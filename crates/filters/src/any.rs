@@ -1,8 +1,8 @@
 //! A filter whose kind is chosen at run time.
 
-use backends::{Error, ErrorKind, Result};
+use backends::Result;
 
-use crate::{Bloom, Filter, Insert, Kind, Plan, bytes};
+use crate::{Blocked, Bloom, Counting, Filter, Fuse8, Fuse16, Insert, Kind, Plan, RFilter, Ribbon, bytes};
 
 macro_rules! any {
     ($($kind:ident)*) => {
@@ -42,14 +42,14 @@ macro_rules! any {
     };
 }
 
-any!(Bloom);
+any!(Bloom Blocked Counting Fuse8 Fuse16 Ribbon RFilter);
 
 impl AnyFilter {
     /// A filter of `kind` with the keys of `hashes`.
     ///
     /// # Errors
     ///
-    /// `Overloaded` when there is no memory for it.
+    /// `Overloaded` when there is no memory for it; for static kinds what their own `build` reports.
     pub fn build(kind: Kind, plan: Plan, hashes: &[u64]) -> Result<Self> {
         match kind {
             Kind::Bloom => {
@@ -57,9 +57,26 @@ impl AnyFilter {
                 filter.extend(hashes.iter().copied());
                 Ok(Self::Bloom(filter))
             }
-            other => {
-                Err(Error::new(ErrorKind::Unsupported, "memory", "build", format!("{other} is not there")))
+            Kind::Blocked => {
+                let mut filter = Blocked::new(plan)?;
+                filter.extend(hashes.iter().copied());
+                Ok(Self::Blocked(filter))
             }
+            Kind::Counting => {
+                let filter = Counting::new(plan)?;
+                for hash in hashes {
+                    filter.insert_hash(*hash);
+                }
+                Ok(Self::Counting(filter))
+            }
+            Kind::RFilter => {
+                let mut filter = RFilter::new(plan)?;
+                filter.extend(hashes.iter().copied());
+                Ok(Self::RFilter(filter))
+            }
+            Kind::Fuse8 => Fuse8::build(plan, hashes).map(Self::Fuse8),
+            Kind::Fuse16 => Fuse16::build(plan, hashes).map(Self::Fuse16),
+            Kind::Ribbon => Ribbon::build(plan, hashes).map(Self::Ribbon),
         }
     }
 
@@ -68,6 +85,10 @@ impl AnyFilter {
     pub fn as_insert(&self) -> Option<&dyn Insert> {
         match self {
             Self::Bloom(filter) => Some(filter),
+            Self::Blocked(filter) => Some(filter),
+            Self::Counting(filter) => Some(filter),
+            Self::RFilter(filter) => Some(filter),
+            Self::Fuse8(_) | Self::Fuse16(_) | Self::Ribbon(_) => None,
         }
     }
 }

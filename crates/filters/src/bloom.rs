@@ -6,15 +6,17 @@ use backends::Result;
 
 use crate::{
     Filter, Insert, Kind, Merge, Plan,
+    ahead::{self, FAR, LOT},
     bytes::{self, Header},
-    plan::invalid,
+    plan::{MAX_POSITIONS, invalid},
     rate,
 };
 
 /// The classical filter: each key sets [`positions`](Plan::positions) bits anywhere in the table.
 ///
 /// All positions come from one hash of 64 bits, by adding a second number that is derived from it again and again
-/// (Kirsch and Mitzenmacher, 2006), reduced to the table by a multiplication (Lemire, 2019).
+/// (Kirsch and Mitzenmacher, 2006). Of each sum, the high bits choose the word by a multiplication (Lemire, 2019), and
+/// the low ones the bit in it.
 #[derive(Debug)]
 pub struct Bloom {
     words: Box<[AtomicU64]>,
@@ -38,11 +40,35 @@ impl Bloom {
         })
     }
 
-    /// Adds many keys, faster than one by one, as nobody else does meanwhile.
+    /// Adds many keys, several times as fast as one by one.
     pub fn extend(&mut self, hashes: impl IntoIterator<Item = u64>) {
-        for hash in hashes {
-            self.insert_hash(hash);
+        let positions = self.positions as usize;
+        let is_far = self.size_bytes() >= FAR;
+        let words = &mut *self.words;
+        let count = words.len() as u64;
+        let mut new = 0;
+        if is_far {
+            let mut ahead = [0; LOT * MAX_POSITIONS as usize];
+            ahead::lots(hashes, |lot| {
+                ahead::ask(words, lot, positions, &mut ahead);
+                for (hash, ahead) in lot.iter().zip(ahead.chunks_exact(positions)) {
+                    let mut changed = 0;
+                    for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
+                        changed |= set(&mut words[*place], sum);
+                    }
+                    new += u64::from(changed != 0);
+                }
+            });
+        } else {
+            for hash in hashes {
+                let mut changed = 0;
+                for sum in Sums::of(hash).take(positions) {
+                    changed |= set(&mut words[reduce(sum, count) as usize], sum);
+                }
+                new += u64::from(changed != 0);
+            }
         }
+        *self.len.get_mut() += new;
     }
 
     /// How many bits the table has.
@@ -59,27 +85,57 @@ impl Bloom {
     pub fn decode(bytes: &[u8], hasher: u64) -> Result<Self> {
         let (header, table) = Header::open(bytes, hasher)?;
         header.expect(Kind::Bloom, table, header.size.checked_mul(8))?;
-        if header.positions == 0 || u32::from(header.positions) > crate::plan::MAX_POSITIONS {
-            return Err(bytes::corrupt(format!("{} positions", header.positions)));
-        }
         Ok(Self {
             words: bytes::words(table).map(AtomicU64::new).collect(),
-            positions: header.positions.into(),
+            positions: header.positions()?,
             planned: header.planned,
             len: AtomicU64::new(header.len),
         })
     }
 
-    fn places(&self, hash: u64) -> impl Iterator<Item = (usize, u64)> {
-        let (bits, step) = (self.bits(), hash.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        (0..u64::from(self.positions)).map(move |index| {
-            let position = reduce(hash.wrapping_add(index.wrapping_mul(step)), bits);
-            ((position / 64) as usize, 1 << (position % 64))
-        })
+    /// The bit of `sum` as the lowest one of the result.
+    #[inline]
+    fn bit(&self, sum: u64) -> u64 {
+        self.words[reduce(sum, self.words.len() as u64) as usize].load(Ordering::Relaxed) >> (sum % 64)
     }
 }
 
+/// What the positions of a key are made of; without end.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums {
+    sum: u64,
+    step: u64,
+}
+
+impl Sums {
+    #[inline]
+    pub(crate) const fn of(hash: u64) -> Self {
+        Self { sum: hash, step: hash.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
+    }
+}
+
+impl Iterator for Sums {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        let sum = self.sum;
+        self.sum = sum.wrapping_add(self.step);
+        Some(sum)
+    }
+}
+
+/// Sets the bit of `sum`; what was changed is the result.
+#[inline]
+fn set(word: &mut AtomicU64, sum: u64) -> u64 {
+    let word = word.get_mut();
+    let before = *word;
+    *word = before | 1 << (sum % 64);
+    before ^ *word
+}
+
 /// A number below `range`, evenly, by the high bits of `hash` (Lemire, 2019).
+#[inline]
 pub(crate) const fn reduce(hash: u64, range: u64) -> u64 {
     ((hash as u128 * range as u128) >> 64) as u64
 }
@@ -89,13 +145,38 @@ impl Filter for Bloom {
         Kind::Bloom
     }
 
+    #[inline]
     fn contains_hash(&self, hash: u64) -> bool {
-        self.places(hash).all(|(word, bit)| self.words[word].load(Ordering::Relaxed) & bit != 0)
+        // Two at a time: a branch for each would be mispredicted for one stranger in two, and four at a time read two
+        // cache lines too many for most.
+        let mut sums = Sums::of(hash);
+        let mut next = || sums.next().map_or(0, |sum| self.bit(sum));
+        for _ in 0..self.positions / 2 {
+            if next() & next() & 1 == 0 {
+                return false;
+            }
+        }
+        self.positions.is_multiple_of(2) || next() & 1 == 1
     }
 
     fn contains_hashes(&self, hashes: &[u64], found: &mut Vec<bool>) {
         found.clear();
-        found.extend(hashes.iter().map(|hash| self.contains_hash(*hash)));
+        if self.size_bytes() < FAR {
+            found.extend(hashes.iter().map(|hash| self.contains_hash(*hash)));
+            return;
+        }
+        let (words, positions) = (&*self.words, self.positions as usize);
+        let mut ahead = [0; LOT * MAX_POSITIONS as usize];
+        for lot in hashes.chunks(LOT) {
+            ahead::ask(words, lot, positions, &mut ahead);
+            found.extend(lot.iter().zip(ahead.chunks_exact(positions)).map(|(hash, ahead)| {
+                let mut bits = 1;
+                for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
+                    bits &= words[*place].load(Ordering::Relaxed) >> (sum % 64);
+                }
+                bits & 1 == 1
+            }));
+        }
     }
 
     fn len(&self) -> u64 {
@@ -131,8 +212,10 @@ impl Filter for Bloom {
 impl Insert for Bloom {
     fn insert_hash(&self, hash: u64) -> bool {
         let mut is_new = false;
-        for (word, bit) in self.places(hash) {
-            is_new |= self.words[word].fetch_or(bit, Ordering::Relaxed) & bit == 0;
+        for sum in Sums::of(hash).take(self.positions as usize) {
+            let word = &self.words[reduce(sum, self.words.len() as u64) as usize];
+            let bit = 1 << (sum % 64);
+            is_new |= word.fetch_or(bit, Ordering::Relaxed) & bit == 0;
         }
         if is_new {
             self.len.fetch_add(1, Ordering::Relaxed);

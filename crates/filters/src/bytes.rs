@@ -19,7 +19,7 @@
 use backends::{Error, ErrorKind, Result};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::Kind;
+use crate::{Kind, MAX_POSITIONS};
 
 const MAGIC: [u8; 4] = *b"PFLT";
 const VERSION: u8 = 1;
@@ -117,6 +117,14 @@ impl Header {
             return Err(corrupt(format!("a table of {} bytes does not fit its own header", table.len())));
         }
         Ok(())
+    }
+
+    /// Its positions, as a plan may have them.
+    pub(crate) fn positions(&self) -> Result<u32> {
+        match u32::from(self.positions) {
+            positions @ 1..=MAX_POSITIONS => Ok(positions),
+            other => Err(corrupt(format!("{other} positions"))),
+        }
     }
 }
 

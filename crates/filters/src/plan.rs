@@ -19,6 +19,7 @@ pub struct Plan {
     items: u64,
     bits: f64,
     positions: u32,
+    rate: Option<f64>,
 }
 
 /// The most positions of a key: at 46 bits a key, where a 64-bit hash ends for more than a few keys.
@@ -46,6 +47,7 @@ impl Plan {
         }
         let bits = -rate.log2() / std::f64::consts::LN_2;
         let plan = Self::for_bits(items, bits.max(1.0))?;
+        let plan = Self { rate: Some(rate), ..plan };
         plan.with_positions((-rate.log2()).round().clamp(1.0, f64::from(MAX_POSITIONS)) as u32)
     }
 
@@ -65,7 +67,7 @@ impl Plan {
             return Err(invalid(format!("{items} keys of {bits} bits: more than 2^48 bits")));
         }
         let positions = (bits * std::f64::consts::LN_2).round().clamp(1.0, f64::from(MAX_POSITIONS)) as u32;
-        Ok(Self { items, bits, positions })
+        Ok(Self { items, bits, positions, rate: None })
     }
 
     /// The same with other positions.
@@ -96,6 +98,11 @@ impl Plan {
     #[must_use]
     pub const fn positions(&self) -> u32 {
         self.positions
+    }
+
+    /// The rate it was made for, if it was made for one.
+    pub(crate) const fn rate(&self) -> Option<f64> {
+        self.rate
     }
 
     /// All bits.

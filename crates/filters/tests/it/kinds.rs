@@ -1,10 +1,12 @@
 //! What all kinds have in common.
 
+use std::{sync::Barrier, thread};
+
 use filters::{AnyFilter, Filter, Kind, Plan, rate::Observed};
 
 use crate::common::hash;
 
-const KINDS: [Kind; 1] = [Kind::Bloom];
+const KINDS: [Kind; 7] = Kind::ALL;
 const KEYS: u64 = 20_000;
 
 fn full(kind: Kind) -> AnyFilter {
@@ -43,6 +45,79 @@ fn a_batch_answers_as_single_questions_do() {
             let single: Vec<bool> = hashes[..len].iter().map(|hash| filter.contains_hash(*hash)).collect();
             assert_eq!(found, single, "{kind}");
         }
+    }
+}
+
+/// Filters beyond the caches are filled and asked in another way.
+#[test]
+fn large_filters_answer_as_small_ones_do() {
+    for kind in KINDS {
+        let hashes: Vec<u64> = (0..KEYS).map(hash).collect();
+        let plan = Plan::for_bits(100 * KEYS, 4.0).unwrap();
+        for positions in [1, 2, 7, 32] {
+            let filter = AnyFilter::build(kind, plan.with_positions(positions).unwrap(), &hashes).unwrap();
+            if filter.as_insert().is_some() {
+                assert!(filter.size_bytes() > 900_000, "{kind}");
+            }
+            let mixed: Vec<u64> = (KEYS - 500..KEYS + 5_533).map(hash).collect();
+            let mut found = Vec::new();
+            filter.contains_hashes(&mixed, &mut found);
+            assert!(found[..500].iter().all(|found| *found), "{kind}, {positions} positions");
+            assert!(mixed.iter().zip(&found).all(|(hash, found)| filter.contains_hash(*hash) == *found));
+            assert!(filter.len() <= KEYS && filter.len() > KEYS * 9 / 10, "{kind}: {}", filter.len());
+        }
+    }
+}
+
+#[test]
+fn one_by_one_makes_the_same_filter_as_at_once() {
+    for kind in KINDS.into_iter().filter(|kind| !kind.is_static()) {
+        let single = AnyFilter::build(kind, Plan::for_bits(KEYS, 10.0).unwrap(), &[]).unwrap();
+        let insert = single.as_insert().unwrap();
+        let new = (0..KEYS).filter(|key| insert.insert_hash(hash(*key))).count() as u64;
+        assert_eq!((new, single.encode(7)), (single.len(), full(kind).encode(7)), "{kind}");
+    }
+}
+
+#[test]
+fn threads_that_add_at_once_lose_no_key() {
+    for kind in KINDS.into_iter().filter(|kind| !kind.is_static()) {
+        // Few words, so that the two meet.
+        let filter = AnyFilter::build(kind, Plan::for_bits(400, 10.0).unwrap(), &[]).unwrap();
+        let insert = filter.as_insert().unwrap();
+        let start = Barrier::new(2);
+        thread::scope(|scope| {
+            for part in 0..2 {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    for key in (part..KEYS).step_by(2) {
+                        insert.insert_hash(hash(key));
+                        assert!(insert.contains_hash(hash(key)));
+                    }
+                });
+            }
+        });
+        assert!((0..KEYS).all(|key| filter.contains_hash(hash(key))), "{kind}");
+    }
+}
+
+#[test]
+fn more_keys_than_planned_are_told() {
+    for kind in KINDS.into_iter().filter(|kind| !kind.is_static()) {
+        let filter = AnyFilter::build(kind, Plan::for_bits(100, 20.0).unwrap(), &[]).unwrap();
+        assert!(filter.is_empty() && filter.expected_rate() < 1e-12);
+        let insert = filter.as_insert().unwrap();
+        let mut keys = 0..;
+        while filter.len() < 100 {
+            insert.insert_hash(hash(keys.next().unwrap()));
+        }
+        assert!(!filter.is_overloaded(), "{kind}");
+        let planned = filter.expected_rate();
+        while filter.len() < 101 {
+            insert.insert_hash(hash(keys.next().unwrap()));
+        }
+        assert!(filter.is_overloaded() && filter.expected_rate() > planned, "{kind}");
     }
 }
 

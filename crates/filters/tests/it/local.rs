@@ -22,7 +22,7 @@ pub(crate) fn plan(items: u64) -> Plan {
     Plan::for_bits(items, 16.0).expect("a plan")
 }
 
-pub(crate) const KINDS: [Kind; 1] = [Kind::Bloom];
+pub(crate) const KINDS: [Kind; 3] = [Kind::Bloom, Kind::Blocked, Kind::Ribbon];
 
 #[tokio::test]
 async fn nothing_is_known_before_the_first_rebuild() {
