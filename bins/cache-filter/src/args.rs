@@ -294,9 +294,10 @@ impl crate::Args {
         if self.filter.filter != FilterName::None {
             flag("hash", format!("{}, seed {}", self.filter.hash, self.filter.hash_seed));
             if let Ok(plan) = self.plan(self.planned()) {
-                flag("bits", format!("{:.4}", plan.bits()));
-                if !matches!(self.filter.filter, FilterName::Local(Kind::Fuse8 | Kind::Fuse16 | Kind::Ribbon))
-                {
+                if self.filter.filter.has_bits() {
+                    flag("bits", format!("{:.4}", plan.bits()));
+                }
+                if self.filter.filter.has_positions() {
                     flag("positions", plan.positions().to_string());
                 }
             }
