@@ -166,8 +166,7 @@ fn measure<T: Store<u64, Bytes> + Clone>(
         measured: Mutex::default(),
     });
     if let Some(every) = args.filter.rebuild_every {
-        let plan = args.plan(args.planned()).map_err(Usage)?;
-        Rebuilds::start(&shared, Recipe { every, plan }, args);
+        Rebuilds::start(&shared, Recipe { every, size: args.size(), planned: args.planned() }, args);
     }
     let complete = |report: &mut Report| {
         args.describe(report);

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::bail;
 use bench::{
     Fact,
     format::{bytes, grouped, nanos},
@@ -16,11 +17,11 @@ use bench::{
 use bytes::Bytes;
 use cache::Store;
 use clock::{Clock, PreciseClock};
-use filters::{Membership, Plan, Rebuilt};
+use filters::{Membership, Rebuilt};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinHandle};
 
-use crate::{Args, filter::Losing, workload::Shared};
+use crate::{Args, filter::Losing, size::Size, workload::Shared};
 
 /// Rebuilds, one after the other, and what they were like.
 #[derive(Debug, Default)]
@@ -47,7 +48,9 @@ struct Record {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipe {
     pub(crate) every: Duration,
-    pub(crate) plan: Plan,
+    pub(crate) size: Size,
+    /// For how many keys at least.
+    pub(crate) planned: u64,
 }
 
 impl Rebuilds {
@@ -60,7 +63,7 @@ impl Rebuilds {
             while tokio::time::timeout(recipe.every, rebuilds.stop.notified()).await.is_err() {
                 let (clock, memory) = (PreciseClock::new(), Memory::watch());
                 let began = clock.now();
-                let rebuilt = copy.rebuild(recipe.plan, lose).await;
+                let rebuilt = copy.rebuild(recipe, lose).await;
                 rebuilds.record.lock().add(rebuilt, clock.now().since(began), memory.end());
             }
         });
@@ -124,12 +127,12 @@ impl Record {
 }
 
 impl<T: Store<u64, Bytes>> Shared<T> {
-    async fn rebuild(&self, plan: Plan, (lose, seed): (f64, u64)) -> anyhow::Result<Rebuilt> {
-        let Some(filter) = &self.filter else { anyhow::bail!("there is no filter") };
-        // Rows that were inserted beyond those planned for, and as many again.
-        let items = plan.items().max(self.keys.count() + self.inserts.begun() * 5 / 4);
-        let plan = Plan::for_bits(items, plan.bits())?.with_positions(plan.positions())?;
-        let mut scan = Losing { scan: self.cache.source().rows.scan(self.hasher).await?, share: lose, seed };
+    async fn rebuild(&self, recipe: Recipe, (share, seed): (f64, u64)) -> anyhow::Result<Rebuilt> {
+        let Some(filter) = &self.filter else { bail!("there is no filter") };
+        // Where more rows came than were planned for, a quarter more.
+        let items = recipe.planned.max(self.keys.count() + self.inserts.begun() * 5 / 4);
+        let plan = recipe.size.plan(items).map_err(anyhow::Error::msg)?;
+        let mut scan = Losing { scan: self.cache.source().rows.scan(self.hasher).await?, share, seed };
         Ok(filter.rebuild(plan, &mut scan).await?)
     }
 }

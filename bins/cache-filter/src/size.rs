@@ -1,36 +1,73 @@
 //! How large the filter is to be: by bits, by rate, or by memory.
 
 use bench::format::{grouped, parse_count};
-use filters::{MAX_BITS, Plan};
+use filters::{Kind, MAX_BITS, Plan};
 
-use crate::Args;
+use crate::{Args, backend::FilterName};
 
 const BITS: f64 = 10.0;
 const POSITIONS: u32 = 7;
 
-impl Args {
+/// How large, for any number of keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    by: By,
+    positions: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Bits(f64),
+    Rate(f64),
+    /// So many bytes, in places of so many bits.
+    Memory(u64, u64),
+}
+
+impl Size {
     /// The plan for `items` keys.
     ///
     /// # Errors
     ///
     /// Which flag asks for what cannot be had.
-    pub(crate) fn plan(&self, items: u64) -> Result<Plan, String> {
-        let size = &self.filter;
-        if let Some(rate) = size.fpr {
-            return Plan::for_rate(items, rate).map_err(|error| format!("--fpr {rate}: {error}"));
-        }
-        let (flag, bits) = match size.memory {
-            Some(bytes) => ("--memory", in_bits(bytes, items)?),
-            None => ("--bits", size.bits.unwrap_or(BITS)),
+    pub(crate) fn plan(self, items: u64) -> Result<Plan, String> {
+        let (flag, bits) = match self.by {
+            By::Rate(rate) => {
+                return Plan::for_rate(items, rate).map_err(|error| format!("--fpr {rate}: {error}"));
+            }
+            By::Memory(bytes, width) => ("--memory", in_bits(bytes / width, items)?),
+            By::Bits(bits) => ("--bits", bits),
         };
         let plan = Plan::for_bits(items, bits).map_err(|error| format!("{flag}: {error}"))?;
-        let usual = (size.memory.is_none() && size.bits.is_none()).then_some(POSITIONS);
-        match size.positions.or(usual) {
+        match self.positions {
             Some(positions) => {
                 plan.with_positions(positions).map_err(|error| format!("--positions: {error}"))
             }
             None => Ok(plan),
         }
+    }
+}
+
+impl Args {
+    pub(crate) fn size(&self) -> Size {
+        let size = &self.filter;
+        // A counter has four bits, where others have one.
+        let width = if size.filter == FilterName::Local(Kind::Counting) { 4 } else { 1 };
+        let by = match (size.fpr, size.memory, size.bits) {
+            (Some(rate), ..) => By::Rate(rate),
+            (_, Some(bytes), _) => By::Memory(bytes, width),
+            (.., bits) => By::Bits(bits.unwrap_or(BITS)),
+        };
+        let usual = (size.memory.is_none() && size.bits.is_none()).then_some(POSITIONS);
+        Size { by, positions: size.positions.or(usual) }
+    }
+
+    /// The plan for `items` keys.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Size::plan`].
+    pub(crate) fn plan(&self, items: u64) -> Result<Plan, String> {
+        self.size().plan(items)
     }
 
     /// As many keys as the filter has room for from the start: the rows that are there, and those that the run inserts.

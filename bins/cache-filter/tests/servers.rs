@@ -9,11 +9,14 @@ use serde_json::Value;
 use testkit::{Backend, Failed, Scratch, Setup, Suite};
 
 /// Entries on a server, rows in memory.
-const ENTRIES: [(&str, &str); 4] = [
+const ENTRIES: [(&str, &str); 7] = [
     ("a_filter_before_entries_on_a_server", "--requests 5k"),
     ("in_batches", "--requests 20k --batch 32"),
     ("without_a_filter", "--requests 3k --filter none"),
     ("rebuilt_while_rows_come", "--requests 5k --writes 20% --rebuild-every 50ms"),
+    ("a_filter_on_the_server", "--requests 3k --filter hosted"),
+    ("a_filter_on_the_server_in_batches", "--requests 20k --filter hosted --batch 32"),
+    ("a_filter_on_the_server_rebuilt", "--requests 3k --filter hosted --writes 20% --rebuild-every 50ms"),
 ];
 
 /// Rows on a server, entries in memory.
