@@ -345,6 +345,7 @@ impl Membership for Local {
     }
 
     async fn state(&self) -> Result<State> {
+        self.open("state")?;
         let view = self.0.view.load();
         let mut state = State::none();
         if let Some(epoch) = &view.serving {

@@ -8,9 +8,9 @@
 //! | what is kept of a segment | `{prefix:0}:head`, which names its tables; `{prefix:0}:e1:…`, the bits that serve; `{prefix:0}:b2:…`, the bits that a rebuild makes; `{prefix:0}:recent:0` and `:1`, the keys that were announced lately |
 //! | a rebuild | an announcement sets its bits in both tables from the moment that a rebuild has begun; the swap is atomic a segment, and each segment answers from a whole table at any time |
 //! | others hear of it | from a table that is not there any more, and from announcements, which change nothing unless the caller knows the head; no table ever has the name of an earlier one |
-//! | two rebuilds | the second is a `Conflict`; of one that died, the next takes over after [`Builder::lease`] |
+//! | two rebuilds | the second is a `Conflict`; of one that died, the next takes over after [`HostedBuilder::lease`] |
 //! | what is not there, or is too short | is `Maybe`, and stays so until the next rebuild: no step makes a table but the beginning of a rebuild |
-//! | an announcement | is remembered for [`Builder::in_doubt`], by the clock of the server, for rebuilds that begin meanwhile; by then the write has to be over, or to be announced again |
+//! | an announcement | is remembered for [`HostedBuilder::in_doubt`], by the clock of the server, for rebuilds that begin meanwhile; by then the write has to be over, or to be announced again |
 //!
 //! # What a server may forget
 //!
@@ -27,8 +27,10 @@
 //! An announcement that is not acknowledged is an error, and its row is not to be written. A rebuild needs no
 //! acknowledgement: a server that takes it back serves what it served before.
 //!
-//! Tables have no time to live. A server that evicts keys which have none (`allkeys-lru` and the like) may take one, whose
-//! keys are `Maybe` then.
+//! Nothing but the keys in doubt has a time to live. A server that evicts keys which have none (`allkeys-lru` and the like)
+//! may take a table, whose keys are `Maybe` then; but also a head alone, and then a process that knows the table asks it on,
+//! until an announcement by a process that knew it, too, has taken it away. Choose `noeviction`, or `volatile-lru` and the
+//! like.
 
 use std::{
     fmt,
@@ -56,15 +58,18 @@ use crate::{
     Announced, Answer, Capability, Membership, Plan, Rebuilt, Scan, State, blocked::rule, bloom::reduce,
 };
 
+mod ack;
 mod announce;
 mod builder;
+mod fsync;
 mod head;
 mod rebuild;
 mod script;
 mod state;
 mod stats;
 
-pub use builder::{Ack, Builder};
+pub use ack::Ack;
+pub use builder::HostedBuilder;
 pub use stats::HostedStats;
 
 /// A blocked Bloom filter on a Redis of 7.2 or later, a Valkey, or a cluster of them. See the [module](self).
@@ -118,15 +123,15 @@ impl HostedBloom {
     ///
     /// # Errors
     ///
-    /// None as of now: those of [`Builder::build`].
+    /// None as of now: those of [`HostedBuilder::build`].
     pub fn new(redis: Redis) -> Result<Self> {
         Self::builder().build(redis)
     }
 
     /// A builder: keys under `{filter:0}:` and so on, 64 segments, hashes of [`Xxh3`](crate::Xxh3) without a seed.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> HostedBuilder {
+        HostedBuilder::new()
     }
 
     /// What has happened since it was built.
@@ -198,14 +203,14 @@ impl HostedBloom {
             let head = Head::decode(bytes, self.shape, self.redis.backend())?;
             Some(Arc::new(Known::new(head, &self.names[usize::from(segment)])))
         };
-        self.remember(segment, known);
+        self.remember(segment, known.as_ref());
         Ok(())
     }
 
-    fn remember(&self, segment: u16, known: Option<Arc<Known>>) {
+    fn remember(&self, segment: u16, known: Option<&Arc<Known>>) {
         let at = usize::from(segment);
         self.known.rcu(|all| {
-            let is_same = match (&all[at], &known) {
+            let is_same = match (&all[at], known) {
                 (None, None) => true,
                 // The one that is there may know that its table is lost.
                 (Some(old), Some(new)) => old.bytes == new.bytes,
@@ -215,7 +220,7 @@ impl HostedBloom {
                 return Arc::clone(all);
             }
             let mut all = Vec::clone(all);
-            all[at].clone_from(&known);
+            all[at] = known.cloned();
             Arc::new(all)
         });
     }

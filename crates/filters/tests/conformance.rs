@@ -1,16 +1,28 @@
 //! Every case of the contract on every backend.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use filters::conformance::{self, Case};
+use filters::{
+    Capability, Local,
+    conformance::{self, Case, Fixture},
+};
 use testkit::{Backend, Setup, Suite};
 
 fn main() -> ExitCode {
     Suite::new(conformance::cases(), |case| case.name)
+        .on(Backend::Memory, memory())
         .on(Backend::Redis, redis())
         .on(Backend::Valkey, redis())
         .on(Backend::RedisCluster, redis())
         .main()
+}
+
+fn memory() -> Setup<Case> {
+    Setup::compiled(|case: &Case, _url| {
+        let filter = Local::builder().build()?;
+        block_on(case.run(Fixture::new(Arc::new(filter))))
+    })
+    .gated_by(|case| (case.needs)(&Capability::new("memory")))
 }
 
 #[cfg(not(feature = "redis"))]
@@ -20,8 +32,6 @@ fn redis() -> Setup<Case> {
 
 #[cfg(feature = "redis")]
 fn redis() -> Setup<Case> {
-    use std::sync::Arc;
-
     use filters::redis::HostedBloom;
 
     Setup::compiled(|case: &Case, url| {
@@ -30,15 +40,14 @@ fn redis() -> Setup<Case> {
         block_on(async {
             let connect = || async { builder.clone().build(backends::Redis::connect(&config).await?) };
             let (filter, other) = (connect().await?, connect().await?);
-            case.run(conformance::Fixture::new(Arc::new(filter)).with_other(Arc::new(other))).await;
+            case.run(Fixture::new(Arc::new(filter)).with_other(Arc::new(other))).await;
             connect().await?.remove().await
         })??;
         Ok(())
     })
-    .gated_by(move |case| (case.needs)(&filters::Capability::new("redis").shared(true)))
+    .gated_by(move |case| (case.needs)(&Capability::new("redis").shared(true)))
 }
 
-#[cfg(feature = "redis")]
 fn block_on<T>(case: impl Future<Output = T>) -> Result<T, testkit::Failed> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(case))
 }

@@ -3,7 +3,10 @@
 use std::{future::poll_fn, ops::Range, pin::Pin, task::Poll};
 
 use ::redis::{Cmd, Value};
-use backends::{Error, ErrorKind, Result, Retry, redis_1::Wait};
+use backends::{
+    Error, ErrorKind, Result, Retry,
+    redis_1::{Batch, KeyedCommand, Wait},
+};
 
 use super::{
     HostedBloom,
@@ -32,6 +35,8 @@ enum Outcome {
     Done,
     /// The head was another one.
     Again,
+    /// There was no head.
+    Headless,
 }
 
 impl HostedBloom {
@@ -72,13 +77,35 @@ impl HostedBloom {
             None => self.scripts.run(&self.redis, Script::Announce, parts.len(), fill).await?,
             Some(wait) => self.run_durably(parts.len(), fill, wait).await?,
         };
-        let mut again = Vec::new();
-        for (part, result) in parts.into_iter().zip(results) {
-            if matches!(self.outcome(part.segment, result)?, Outcome::Again) {
-                again.push(part);
+        let (mut again, mut orphans) = (Vec::new(), Vec::new());
+        for (part, result) in parts.iter().zip(results) {
+            match self.outcome(part.segment, result)? {
+                Outcome::Done => continue,
+                Outcome::Again => {}
+                Outcome::Headless => {
+                    let known = at(part);
+                    let tables = known.iter().flat_map(|known| [&known.serving, &known.building]);
+                    orphans.extend(tables.flatten().map(|(_, name)| name.clone()));
+                }
             }
+            again.push(part.clone());
         }
+        self.drop_orphans(orphans).await?;
         Ok(again)
+    }
+
+    /// Takes away tables whose head was lost: others may ask them yet, and no announcement reaches them any more.
+    async fn drop_orphans(&self, mut names: Vec<String>) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        names.dedup();
+        let (unlink, mut batch) = (KeyedCommand::new(["UNLINK"]), Batch::with_capacity(names.len()));
+        for name in &names {
+            batch.push_keyed(&unlink, name.as_bytes());
+        }
+        let replies = self.redis.connection()?.send("announce", &batch).await;
+        replies.into_iter().try_for_each(|reply| reply.map(drop))
     }
 
     /// Calls for one segment take so many hashes as one command of the tables can.
@@ -130,7 +157,7 @@ impl HostedBloom {
             }
             Value::BulkString(head) => {
                 self.learn(segment, &head)?;
-                Ok(Outcome::Again)
+                Ok(if head.is_empty() { Outcome::Headless } else { Outcome::Again })
             }
             Value::Nil => Ok(Outcome::Again),
             _ => Err(self.unlike("announce")),

@@ -5,94 +5,47 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use backends::{
-    Error, ErrorKind, Redis, Result,
-    redis_1::{Acknowledged, Wait},
-};
+use backends::{Error, ErrorKind, Redis, Result};
 
 use super::{
     HostedBloom,
+    ack::Ack,
+    fsync,
     head::{Head, Known, Names, Shape},
     script::Hashes,
     stats::Counters,
 };
-use crate::{KeyHasher, Xxh3, fingerprint};
+use crate::{Xxh3, fingerprint};
 
 /// More segments than a cluster has use for.
 const MOST_SEGMENTS: u16 = 4_096;
 
-/// Who has to have an announced key before it counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Ack {
-    /// The master alone: a failover, or a restart from disk, may forget the last ones.
-    #[default]
-    None,
-    /// That many replicas, too.
-    Replicas(u32),
-    /// The disks of that many replicas and, with `local`, of the master: Redis or Valkey of 7.2 or later, with
-    /// append-only files.
-    Fsync {
-        /// Whether that of the master counts.
-        local: bool,
-        /// How many replicas.
-        replicas: u32,
-    },
-}
-
-impl Ack {
-    /// What to wait for.
-    pub(super) const fn wait(self, timeout: Duration) -> Option<Wait> {
-        match self {
-            Self::None => None,
-            Self::Replicas(replicas) => Some(Wait::for_replicas(replicas, timeout)),
-            Self::Fsync { local, replicas } => Some(Wait::fsync(local, replicas, timeout)),
-        }
-    }
-
-    /// What was waited for and did not come.
-    pub(super) fn lacks(self, acknowledged: &Acknowledged) -> Option<String> {
-        let (Acknowledged { replicas, fsynced, .. }, is_enough) = match self {
-            Self::None => return None,
-            Self::Replicas(wanted) => (acknowledged, acknowledged.replicas >= wanted),
-            Self::Fsync { local, replicas } => {
-                (acknowledged, acknowledged.replicas >= replicas && (acknowledged.fsynced || !local))
-            }
-        };
-        match self {
-            _ if is_enough => None,
-            Self::Fsync { local, replicas: wanted } => Some(format!(
-                "on the disks of {replicas} of {wanted} replicas{}",
-                if local && !fsynced { ", and not on the master's" } else { "" }
-            )),
-            Self::None | Self::Replicas(_) => Some(format!("received by {replicas} replicas")),
-        }
-    }
-}
-
 /// How to build a [`HostedBloom`].
 #[derive(Clone, Debug)]
-pub struct Builder {
+pub struct HostedBuilder {
     prefix: String,
     segments: u16,
     hasher: u64,
     in_doubt: Duration,
-    max_unsettled: u64,
+    unsettled: u64,
     lease: Duration,
     ack: Ack,
     ack_timeout: Duration,
+    is_fsync_trusted: bool,
 }
 
-impl Builder {
+impl HostedBuilder {
     pub(super) fn new() -> Self {
         Self {
             prefix: "filter".to_owned(),
             segments: 64,
             hasher: fingerprint(&Xxh3::default()),
             in_doubt: Duration::from_secs(60),
-            max_unsettled: 8_000_000,
+            unsettled: 8_000_000,
             lease: Duration::from_secs(15),
             ack: Ack::None,
             ack_timeout: Duration::from_secs(1),
+            is_fsync_trusted: false,
         }
     }
 
@@ -110,10 +63,11 @@ impl Builder {
         Self { segments, ..self }
     }
 
-    /// Expects hashes of `hasher` instead of [`Xxh3`] without a seed. All who ask the same filter have to agree.
+    /// Names the hasher that makes the hashes, by its [`fingerprint`], instead of [`Xxh3`] without a seed. All who ask
+    /// the same filter have to agree.
     #[must_use]
-    pub fn hasher(self, hasher: &impl KeyHasher) -> Self {
-        Self { hasher: fingerprint(hasher), ..self }
+    pub fn hasher(self, fingerprint: u64) -> Self {
+        Self { hasher: fingerprint, ..self }
     }
 
     /// Remembers announced keys for that long at least, and twice as long at most, instead of 60 s: a write must be over,
@@ -127,8 +81,8 @@ impl Builder {
     /// Remembers about so many keys at most instead of 8 million, of 8 bytes each: more, announced within that time, are
     /// refused as `Overloaded`.
     #[must_use]
-    pub fn max_unsettled(self, keys: u64) -> Self {
-        Self { max_unsettled: keys, ..self }
+    pub fn unsettled(self, most: u64) -> Self {
+        Self { unsettled: most, ..self }
     }
 
     /// Lets others rebuild so long after one that rebuilds has died, instead of 15 s.
@@ -143,19 +97,52 @@ impl Builder {
         Self { ack, ..self }
     }
 
-    /// Waits no longer for them, instead of 1 s.
+    /// Waits no longer for them, instead of 1 s. A disk under `appendfsync everysec` takes longer: give it 2 s.
     #[must_use]
     pub fn ack_timeout(self, timeout: Duration) -> Self {
         Self { ack_timeout: timeout, ..self }
+    }
+
+    /// Believes the servers when they say that a write is on disk, without the probe of
+    /// [`build_with_fsync`](Self::build_with_fsync): for those that it cannot judge, and where a belief is enough.
+    #[must_use]
+    pub fn trust_fsync(self) -> Self {
+        Self { is_fsync_trusted: true, ..self }
+    }
+
+    /// Asks the filter on `redis`, which has to show first that it waits for its disk before it says that a write is
+    /// there: only then, or after [`trust_fsync`](Self::trust_fsync), is there an [`Ack::Fsync`].
+    ///
+    /// Takes about 3 s under `appendfsync everysec`, and a round trip under `always`. Of a cluster, every master is asked;
+    /// its replicas are not, nor is a server that takes the place of another later.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build); `Unsupported` for a server that answers before its disk has it (Valkey 9.1 does),
+    /// that keeps no append-only file or never asks its disk to keep it, that cannot be judged, or that is older than 7.2;
+    /// otherwise what the connection reports.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: the keys of the probe expire.
+    pub async fn build_with_fsync(self, redis: Redis) -> Result<HostedBloom> {
+        if !self.is_fsync_trusted {
+            fsync::verify(&redis).await?;
+        }
+        self.trust_fsync().build(redis)
     }
 
     /// Asks the filter on `redis`. Sends nothing yet.
     ///
     /// # Errors
     ///
-    /// `Config` for braces in the prefix, for no segments or more than 4096, and for times or numbers that are no use.
+    /// `Unsupported` for [`Ack::Fsync`], unless the servers are [trusted](Self::trust_fsync): see
+    /// [`build_with_fsync`](Self::build_with_fsync). `Config` for braces in the prefix, for no segments or more than 4096, and for times or numbers that are no use.
     pub fn build(self, redis: Redis) -> Result<HostedBloom> {
         let refuse = |message: &str| Err(Error::new(ErrorKind::Config, redis.backend(), "build", message));
+        if matches!(self.ack, Ack::Fsync { .. }) && !self.is_fsync_trusted {
+            return Err(fsync::unverified(redis.backend()));
+        }
         if self.prefix.contains(['{', '}']) {
             return refuse("braces in the prefix would put all segments into one slot");
         }
@@ -169,13 +156,13 @@ impl Builder {
         let Some(lease_ms) = millis(self.lease).filter(|millis| *millis >= 10) else {
             return refuse("a lease lasts for 10 ms to 49 days");
         };
-        if self.max_unsettled == 0 {
+        if self.unsettled == 0 {
             return refuse("no announcement would be taken");
         }
         let shape = Shape { segments: self.segments, in_doubt_ms, hasher: self.hasher };
         let names: Box<[_]> = (0..self.segments).map(|segment| Names::new(&self.prefix, segment)).collect();
         // Two windows share the room, behind 8 bytes each; hashes are spread unevenly, the more so the fewer there are.
-        let share = self.max_unsettled.div_ceil(2 * u64::from(self.segments));
+        let share = self.unsettled.div_ceil(2 * u64::from(self.segments));
         let window_bytes =
             share.saturating_add(share / 16).saturating_mul(8).saturating_add(8).min(512 << 20);
         Ok(HostedBloom {

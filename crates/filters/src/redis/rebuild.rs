@@ -260,7 +260,7 @@ impl HostedBloom {
             command.arg(words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>());
         };
         let results = self.scripts.run(&self.redis, Script::Fill, pieces.len(), fill).await?;
-        results.into_iter().try_for_each(|result| self.went_well(result?))
+        results.into_iter().try_for_each(|result| self.went_well(&result?))
     }
 
     async fn swap(&self, table: Table, all: &[Arc<Known>]) -> Result<()> {
@@ -274,7 +274,7 @@ impl HostedBloom {
         let results = self.scripts.run(&self.redis, Script::Swap, all.len(), fill).await?;
         let mut swapped = Ok(());
         for (segment, result) in (0..).zip(results) {
-            match result.and_then(|value| self.went_well(value)) {
+            match result.and_then(|value| self.went_well(&value)) {
                 Ok(()) => drop(self.install(segment, next(usize::from(segment)))),
                 Err(error) => swapped = Err(error),
             }
@@ -320,11 +320,11 @@ impl HostedBloom {
 
     fn install(&self, segment: u16, head: Head) -> Arc<Known> {
         let known = Arc::new(Known::new(head, &self.names[usize::from(segment)]));
-        self.remember(segment, Some(Arc::clone(&known)));
+        self.remember(segment, Some(&known));
         known
     }
 
-    fn went_well(&self, reply: Value) -> Result<()> {
+    fn went_well(&self, reply: &Value) -> Result<()> {
         match reply {
             Value::Int(1) => Ok(()),
             Value::Int(0) => Err(self.taken_over()),

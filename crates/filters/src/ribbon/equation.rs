@@ -101,13 +101,13 @@ mod tests {
         for seed in 0..1_000 {
             let columns: [u32; 13] = std::array::from_fn(|column| mix(seed, column as u64) as u32);
             let parities = parities::<13>(|column| columns[column]);
-            for column in 0..13 {
-                assert_eq!(bit(parities, column), columns[column].count_ones() & 1, "{column}");
+            for (column, words) in columns.iter().enumerate() {
+                assert_eq!(bit(parities, column), words.count_ones() & 1, "{column}");
             }
             let sum = sum::<13>(mix(seed, 13));
             assert_eq!(
                 (sum[0].count_ones() + sum[1].count_ones()),
-                (0..13).map(|column| bit(sum, column)).sum()
+                (0..13).map(|column| bit(sum, column)).sum::<u32>()
             );
         }
     }

@@ -19,7 +19,7 @@ pub(crate) async fn restarted(program: &str, remembers: bool) -> Result<(), Fail
     let persistence = if remembers { "yes" } else { "no" };
     let mut server = RedisServer::builder(program).arg("--appendonly").arg(persistence).start()?;
     let ack = if remembers { Ack::Fsync { local: true, replicas: 0 } } else { Ack::None };
-    let builder = HostedBloom::builder().segments(8).ack(ack).ack_timeout(LONG);
+    let builder = HostedBloom::builder().segments(8).ack(ack).ack_timeout(LONG).trust_fsync();
     let filter = builder.clone().build(connect(&server.url()).await?)?;
     rebuild(&filter, 1_000, keys(1, 1_000)).await?;
     for kind in 10..30 {

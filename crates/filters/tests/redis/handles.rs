@@ -5,8 +5,8 @@
 use std::{collections::VecDeque, future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use filters::{
-    Answer, BoxFuture, ErrorKind, Membership as _, Plan, Result, Scan, Xxh3,
-    redis::{Builder, HostedBloom},
+    Answer, BoxFuture, ErrorKind, Membership as _, Plan, Result, Scan, Xxh3, fingerprint,
+    redis::{Ack, HostedBloom, HostedBuilder},
 };
 use redis::cmd;
 use testkit::Failed;
@@ -38,12 +38,12 @@ pub(crate) async fn rebuild(filter: &HostedBloom, items: u64, scan: Vec<u64>) ->
 /// A filter that only this case uses.
 struct Own {
     url: String,
-    builder: Builder,
+    builder: HostedBuilder,
     prefix: String,
 }
 
 impl Own {
-    async fn with(&self, change: impl FnOnce(Builder) -> Builder) -> Result<HostedBloom, Failed> {
+    async fn with(&self, change: impl FnOnce(HostedBuilder) -> HostedBuilder) -> Result<HostedBloom, Failed> {
         Ok(change(self.builder.clone()).build(connect(&self.url).await?)?)
     }
 
@@ -267,7 +267,8 @@ impl Scan for Overtaken<'_> {
 }
 
 async fn taken_over(own: &Own) -> Result<(), Failed> {
-    let (slow, fast) = (own.handle().await?, own.handle().await?);
+    // It does not think of its lease while it scans.
+    let (slow, fast) = (own.with(|builder| builder.lease(LONG)).await?, own.handle().await?);
     rebuild(&fast, 100, keys(1, 100)).await?;
     // As if its process had been stopped for longer than its lease.
     let mut scan = Forgetful { own, then: Overtaken(&fast, true) };
@@ -304,11 +305,12 @@ async fn forgotten(own: &Own) -> Result<(), Failed> {
     let rebuilt = filter.rebuild(plan(1_000), &mut Vec::new().into_iter()).await?;
     assert_eq!(rebuilt.carried, 0);
     assert_eq!(found(&filter, &keys(1, 1_000)).await?, 0);
+    filter.remove().await?;
     Ok(())
 }
 
 async fn overloaded(own: &Own) -> Result<(), Failed> {
-    let filter = own.with(|builder| builder.max_unsettled(8_000)).await?;
+    let filter = own.with(|builder| builder.unsettled(8_000)).await?;
     rebuild(&filter, 10_000, Vec::new()).await?;
     let mut taken = 0;
     let error = loop {
@@ -339,7 +341,7 @@ async fn misshapen(own: &Own) -> Result<(), Failed> {
     rebuild(&filter, 100, keys(1, 100)).await?;
     for other in [
         own.with(|builder| builder.segments(4)).await?,
-        own.with(|builder| builder.hasher(&Xxh3::seeded(7))).await?,
+        own.with(|builder| builder.hasher(fingerprint(&Xxh3::seeded(7)))).await?,
         own.with(|builder| builder.in_doubt(LONG / 2)).await?,
     ] {
         assert_eq!(other.check(&keys(1, 100)).await.unwrap_err().kind(), ErrorKind::Config);
@@ -352,6 +354,9 @@ async fn misshapen(own: &Own) -> Result<(), Failed> {
     for refused in [own.builder.clone().segments(0), own.builder.clone().prefix("{a}")] {
         assert_eq!(refused.build(connect(&own.url).await?).unwrap_err().kind(), ErrorKind::Config);
     }
+    let fsync = Ack::Fsync { local: true, replicas: 0 };
+    let refused = own.builder.clone().ack(fsync).build(connect(&own.url).await?).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
     Ok(())
 }
 

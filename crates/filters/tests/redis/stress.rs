@@ -80,10 +80,10 @@ pub(crate) async fn run(url: &str) -> Result<(), Failed> {
     let handle = || async { Ok::<_, Failed>(Arc::new(builder.clone().build(connect(url).await?)?)) };
     let (rows, mut tasks) = (Arc::new(Rows::default()), JoinSet::new());
     for task in 1..=WRITERS {
-        let (filter, rows) = (handle().await?, Arc::clone(&rows));
-        tasks.spawn(async move { write(&filter, &rows, task).await });
-        let (filter, rows) = (handle().await?, Arc::clone(&rows));
-        tasks.spawn(async move { read(&filter, &rows, 100 + task).await });
+        let (filter, written) = (handle().await?, Arc::clone(&rows));
+        tasks.spawn(async move { write(&filter, &written, task).await });
+        let (filter, written) = (handle().await?, Arc::clone(&rows));
+        tasks.spawn(async move { read(&filter, &written, 100 + task).await });
     }
     let (one, other) = (handle().await?, handle().await?);
     for number in 0..REBUILDS {
