@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use bench::{
     KeyDistribution, Report,
-    format::{parse_count, parse_duration},
+    format::{parse_count, parse_duration, parse_share as share},
 };
 use cache::{Ack, Policy, Protocol};
 use clap::Args;
@@ -187,16 +187,6 @@ impl FromStr for ReplicaLag {
             text.split_once(':').ok_or_else(|| format!("{text:?}: write it like 50%:20ms"))?;
         Ok(Self { share: share(loads)?, delay: parse_duration(delay)? })
     }
-}
-
-/// `5%`, or `0.05`.
-fn share(text: &str) -> Result<f64, String> {
-    let number = match text.strip_suffix('%') {
-        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
-        None => text.trim().parse(),
-    };
-    let share = number.ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or_else(|| format!("{text:?} is not a share; write it like 5% or 0.05"))
 }
 
 fn positive(text: &str) -> Result<Duration, String> {

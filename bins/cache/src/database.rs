@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bench::BoxError;
+use bench::{BoxError, Stage};
 use cache::{Floor, Reads, Result, Row, Source, SourceError};
 
-use crate::{row::Value, stage::Stage, table::Table};
+use crate::{row::Value, table::Table};
 
 /// Where the rows are.
 #[derive(Debug)]

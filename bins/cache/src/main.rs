@@ -7,7 +7,6 @@ use clap::Parser;
 
 mod args;
 mod backend;
-mod bare;
 mod check;
 mod cluster;
 mod database;
@@ -21,7 +20,6 @@ mod row;
 mod scylla;
 mod servers;
 mod spawn;
-mod stage;
 mod store;
 mod table;
 mod tally;

@@ -6,13 +6,13 @@ use std::{
 };
 
 use backends::{Config, Redis};
-use bench::{Ceiling, Fact, Usage};
+use bench::{Ceiling, Fact, Usage, resp};
 use bytes::Bytes;
 use cache::{Ack, Codec, DynStore, RedisStore, Result, Tiered};
 use parking_lot::Mutex;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Args, backend::Backend, bare, cluster::Cluster, row::Value, spawn, spawn::Server};
+use crate::{Args, backend::Backend, cluster::Cluster, row::Value, spawn, spawn::Server};
 
 pub(crate) type Dyn = Arc<dyn DynStore<u64, Value>>;
 type Copies = Tiered<u64, Value, RedisStore<u64, Value, Rows>>;
@@ -122,8 +122,8 @@ pub(crate) async fn connect(args: &Args, own: &Own) -> anyhow::Result<Remote> {
 
 impl Remote {
     pub(crate) fn ceilings(&self, args: &Args, concurrency: usize) -> Vec<Ceiling> {
-        let batch = args.rows.batch;
-        bare::gets(&self.config, args.rows.payload, concurrency * batch, batch).into_iter().collect()
+        let (url, batch) = (self.config.to_string(), args.rows.batch);
+        resp::gets(&url, args.rows.payload, concurrency * batch, batch).into_iter().collect()
     }
 
     /// What the copies did, and the memory of each node, by its own account.

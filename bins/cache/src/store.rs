@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use bench::{BoxError, Fact, Rng};
+use bench::{BoxError, Fact, Rng, Stage};
 use cache::{Ack, Acks, Capability, Entry, Fill, Filled, Floor, Leased, Result, Store, Token, Wish};
 
-use crate::{row::Value, stage::Stage};
+use crate::row::Value;
 
 tokio::task_local! {
     /// Whether the store had what this operation asked for.

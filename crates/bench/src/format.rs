@@ -47,6 +47,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * unit).map_err(|_| wrong())
 }
 
+/// A share: `5%`, or `0.05`.
+///
+/// # Errors
+///
+/// When the text is no share, or one outside of 0 to 1.
+pub fn parse_share(text: &str) -> Result<f64, String> {
+    let number = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.trim().parse(),
+    };
+    let share = number.ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("{text:?} is not a share; write it like 5% or 0.05"))
+}
+
 /// Nanoseconds with three significant digits and a unit: `812 ns`, `1.25 us`, `13.0 ms`.
 #[must_use]
 pub fn nanos(nanos: f64) -> String {
@@ -111,6 +125,8 @@ mod tests {
         assert_eq!(parse_count("2.5k"), Ok(2_500));
         assert_eq!(parse_count("1_000,000"), Ok(1_000_000));
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!((parse_share("5%"), parse_share("0.05")), (Ok(0.05), Ok(0.05)));
+        assert!(parse_share("101%").is_err() && parse_share("nan").is_err() && parse_share("-1").is_err());
         assert_eq!(parse_duration("2min"), Ok(Duration::from_secs(120)));
         for wrong in ["", "-1", "1.5", "x", "10MM", "1e9", "99999999999999999999", "9999999G", "k"] {
             assert!(parse_count(wrong).is_err(), "{wrong}");

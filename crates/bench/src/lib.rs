@@ -15,10 +15,12 @@ mod plan;
 mod process;
 mod recorder;
 mod report;
+pub mod resp;
 mod rng;
 mod runner;
 mod sampler;
 pub mod significance;
+mod stage;
 mod threshold;
 mod workload;
 mod zipf;
@@ -29,7 +31,7 @@ pub use exit::{ExitStatus, Usage};
 pub use keys::{KeyDistribution, Keys, KeysError};
 pub use output::{Output, complain, print};
 pub use plan::{Arrivals, Plan, PlanError, Schedule, Shape};
-pub use process::Machine;
+pub use process::{Machine, resident_bytes};
 pub use report::{
     Ceiling, ClassReport, Fact, Harness, Latency, Quantile, Report, SCHEMA_VERSION, Summary, ThresholdResult,
     Verdict,
@@ -37,5 +39,6 @@ pub use report::{
 pub use rng::Rng;
 pub use runner::{Run, run};
 pub use sampler::{Sample, Series};
+pub use stage::Stage;
 pub use threshold::{Threshold, ThresholdError};
 pub use workload::{BoxError, Class, ClassKind, Invariant, Outcome, RunFacts, Workload};

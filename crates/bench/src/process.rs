@@ -36,8 +36,18 @@ impl Machine {
 
 /// The most memory this process has held so far, in bytes.
 pub(crate) fn peak_rss() -> Option<u64> {
+    status("VmHWM:")
+}
+
+/// The memory that this process holds now, in bytes, where the operating system tells.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    status("VmRSS:")
+}
+
+fn status(name: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

@@ -1,18 +1,17 @@
-//! How long one stage of an operation takes: a call of the store, a load, a write of the database.
-
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use bench::{
-    BoxError, Fact,
-    format::{grouped, nanos},
-};
 use clock::{Clock, PreciseClock, Time};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-/// Latencies of calls, from which every nth is timed.
+use crate::{
+    BoxError, Fact,
+    format::{grouped, nanos},
+};
+
+/// How long one stage of an operation takes: a call of a store, a load, a write of a database. Every nth call is timed.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub struct Stage {
     clock: PreciseClock,
     every: u64,
     shards: Box<[Shard]>,
@@ -35,8 +34,12 @@ thread_local! {
 }
 
 impl Stage {
-    /// Times every nth call: reading the clock costs as much as a hit in memory.
-    pub(crate) fn new(every: u64) -> Result<Self, BoxError> {
+    /// Times every nth call: reading the clock costs as much as a call in memory.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for its histograms.
+    pub fn new(every: u64) -> Result<Self, BoxError> {
         const HOUR: u64 = 3_600_000_000_000;
         let shard = || {
             let histogram = Mutex::new(Histogram::new_with_bounds(1, HOUR, 3)?);
@@ -48,13 +51,15 @@ impl Stage {
 
     /// Counts a call; the time, if this one is timed.
     #[inline]
-    pub(crate) fn begin(&self) -> Option<Time> {
+    #[must_use]
+    pub fn begin(&self) -> Option<Time> {
         let calls = self.shard().calls.fetch_add(1, Ordering::Relaxed);
         calls.is_multiple_of(self.every).then(|| self.clock.now())
     }
 
+    /// Records the time since then.
     #[inline]
-    pub(crate) fn end(&self, began: Option<Time>) {
+    pub fn end(&self, began: Option<Time>) {
         if let Some(began) = began {
             let took = self.clock.now().since(began).as_nanos();
             let took = u64::try_from(took).unwrap_or(u64::MAX);
@@ -62,29 +67,34 @@ impl Stage {
         }
     }
 
-    pub(crate) async fn time<T>(&self, call: impl Future<Output = T>) -> T {
+    /// Counts `call`, and times it if it is its turn.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of `call`; a dropped call is counted and not timed.
+    pub async fn time<T>(&self, call: impl Future<Output = T>) -> T {
         let began = self.begin();
         let answer = call.await;
         self.end(began);
         answer
     }
 
-    pub(crate) fn calls(&self) -> u64 {
+    /// Calls so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
         self.shards.iter().map(|shard| shard.calls.load(Ordering::Relaxed)).sum()
     }
 
+    /// The mean of the calls that were timed, in nanoseconds; none when there was no call.
+    #[must_use]
+    pub fn mean_ns(&self) -> Option<f64> {
+        self.all().map(|all| all.mean())
+    }
+
     /// A line of the report; none when there was no call.
-    pub(crate) fn fact(&self, name: &str) -> Option<Fact> {
-        let mut all: Option<Histogram<u64>> = None;
-        for shard in &self.shards {
-            let histogram = shard.histogram.lock();
-            match &mut all {
-                None => all = Some(histogram.clone()),
-                // They have the same bounds.
-                Some(all) => all.add(&*histogram).ok()?,
-            }
-        }
-        let all = all.filter(|all| !all.is_empty())?;
+    #[must_use]
+    pub fn fact(&self, name: &str) -> Option<Fact> {
+        let all = self.all()?;
         let at = |quantile| nanos(all.value_at_quantile(quantile).min(all.max()) as f64);
         let timed = if self.every > 1 { format!(", every {}th timed", self.every) } else { String::new() };
         let value = format!(
@@ -96,6 +106,19 @@ impl Stage {
             grouped(self.calls()),
         );
         Some(Fact { name: name.to_owned(), value })
+    }
+
+    fn all(&self) -> Option<Histogram<u64>> {
+        let mut all: Option<Histogram<u64>> = None;
+        for shard in &self.shards {
+            let histogram = shard.histogram.lock();
+            match &mut all {
+                None => all = Some(histogram.clone()),
+                // They have the same bounds.
+                Some(all) => all.add(&*histogram).ok()?,
+            }
+        }
+        all.filter(|all| !all.is_empty())
     }
 
     #[inline]

@@ -6,19 +6,19 @@ use std::{
     time::Duration,
 };
 
-use backends::Config;
-use bench::Ceiling;
 use clock::{Clock, PreciseClock};
+
+use crate::Ceiling;
 
 /// How long the bare loop runs.
 const TIME: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Measures the first server of `config` with `in_flight` requests at once; an operation is `batch` of them. `None`
-/// where it takes more than a bare connection to ask.
-pub(crate) fn gets(config: &Config, payload: usize, in_flight: usize, batch: usize) -> Option<Ceiling> {
-    let shown = config.to_string();
-    let (scheme, rest) = shown.split_once("://")?;
+/// Measures the first server of `url` for half a second, with `in_flight` requests at once; an operation is `batch` of them.
+/// `None` where it takes more than a bare connection to ask.
+#[must_use]
+pub fn gets(url: &str, payload: usize, in_flight: usize, batch: usize) -> Option<Ceiling> {
+    let (scheme, rest) = url.split_once("://")?;
     let first = rest.split([',', '/']).next()?;
     if !matches!(scheme, "redis" | "redis-cluster") {
         return None;
@@ -54,7 +54,7 @@ fn measure(addr: &str, payload: usize, in_flight: usize) -> io::Result<f64> {
 /// A key that this server has, also if it is one of many; it expires soon.
 fn own_key(out: &mut TcpStream, reader: &mut impl BufRead, value: &str) -> io::Result<String> {
     for attempt in 0..1_000 {
-        let key = format!("cache-bare:{}:{attempt}", std::process::id());
+        let key = format!("bench-bare:{}:{attempt}", std::process::id());
         let set = format!(
             "*5\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n$2\r\nEX\r\n$2\r\n60\r\n",
             key.len(),

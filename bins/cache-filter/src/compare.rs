@@ -1,0 +1,146 @@
+//! Every kind of filter on the same keys, in one table.
+
+use std::{hint::black_box, time::Duration};
+
+use bench::{ExitStatus, Rng, Usage, format::grouped};
+use clock::{Clock, PreciseClock};
+use filters::{AnyFilter, ErrorKind, Filter, Kind, Plan, rate::Observed};
+
+use crate::{
+    Args,
+    facts::percent,
+    row::{ABSENT, STRANGERS},
+};
+
+/// Strangers that are asked for at least: a rate of one in a thousand is known to a tenth then.
+const LEAST_STRANGERS: u64 = 1_000_000;
+/// Keys that are asked for one by one, at most.
+const MOST_TIMED: usize = 4_000_000;
+/// Keys that are asked for at once.
+const LOT: usize = 1_024;
+
+/// One line of the table.
+struct Row {
+    kind: Kind,
+    size: usize,
+    observed: Observed,
+    theory: f64,
+    denied: u64,
+    build: Duration,
+    hit_ns: f64,
+    miss_ns: f64,
+    batched_ns: f64,
+}
+
+/// Builds each kind from the same keys and asks it for them and for strangers.
+pub(crate) fn show(args: &Args) -> anyhow::Result<ExitStatus> {
+    let (items, hasher) = (args.rows.items, args.hasher());
+    let plan = args.plan(items).map_err(Usage)?;
+    let present: Vec<u64> = (0..items).map(|key| hasher.of(key)).collect();
+    let strangers = items.clamp(LEAST_STRANGERS, 10_000_000);
+    let stranger = |index| ABSENT + Rng::new(args.run.seed, index).below(STRANGERS);
+    let absent: Vec<u64> = (0..strangers).map(|index| hasher.of(stranger(index))).collect();
+    bench::print(&format!(
+        "{} keys, {} strangers; planned {:.2} bits a key, {} positions; hash {}\n\n{:<10}{:>10}{:>10}{:>12}{:>26}{:>12}{:>11}{:>9}{:>9}{:>9}{:>11}\n",
+        grouped(items),
+        grouped(strangers),
+        plan.bits(),
+        plan.positions(),
+        args.filter.hash,
+        "kind",
+        "bits/key",
+        "MiB",
+        "rate",
+        "95 % interval",
+        "theory",
+        "false neg",
+        "build s",
+        "hit ns",
+        "miss ns",
+        "batched ns"
+    ))?;
+    let mut status = ExitStatus::Ok;
+    for kind in Kind::ALL {
+        match measure(kind, plan, &present, &absent) {
+            Ok(row) => {
+                if row.denied > 0 {
+                    status = ExitStatus::Invariant;
+                }
+                bench::print(&row.show(items))?;
+            }
+            // Of a rate or a number of keys that the structure is not made for.
+            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
+                bench::print(&format!("{kind:<10}  {error}\n"))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let verdict = match status {
+        ExitStatus::Ok => "held: no kind denied a key",
+        _ => "BROKEN: keys were denied; none of the figures counts",
+    };
+    bench::print(&format!("\n{verdict}\n"))?;
+    Ok(status)
+}
+
+fn measure(kind: Kind, plan: Plan, present: &[u64], absent: &[u64]) -> filters::Result<Row> {
+    let clock = PreciseClock::new();
+    let began = clock.now();
+    let filter = AnyFilter::build(kind, plan, present)?;
+    let build = clock.now().since(began);
+    let one_by_one = |hashes: &[u64]| {
+        let hashes = &hashes[..hashes.len().min(MOST_TIMED)];
+        let began = clock.now();
+        for hash in hashes {
+            black_box(filter.contains_hash(*hash));
+        }
+        nanos_each(clock.now().since(began), hashes.len())
+    };
+    let found = |hashes: &[u64]| {
+        let (mut found, mut count) = (Vec::with_capacity(LOT), 0);
+        let began = clock.now();
+        for lot in hashes.chunks(LOT) {
+            filter.contains_hashes(lot, &mut found);
+            count += found.iter().filter(|found| **found).count() as u64;
+        }
+        (count, nanos_each(clock.now().since(began), hashes.len()))
+    };
+    let (hit_ns, miss_ns) = (one_by_one(present), one_by_one(absent));
+    let (positives, batched_ns) = found(absent);
+    let denied = present.len() as u64 - found(present).0;
+    Ok(Row {
+        kind,
+        size: filter.size_bytes(),
+        observed: Observed { positives, trials: absent.len() as u64 },
+        theory: filter.expected_rate(),
+        denied,
+        build,
+        hit_ns,
+        miss_ns,
+        batched_ns,
+    })
+}
+
+fn nanos_each(took: Duration, count: usize) -> f64 {
+    took.as_nanos() as f64 / count.max(1) as f64
+}
+
+impl Row {
+    fn show(&self, items: u64) -> String {
+        let (low, high) = self.observed.interval();
+        format!(
+            "{:<10}{:>10.2}{:>10.2}{:>12}{:>26}{:>12}{:>11}{:>9.2}{:>9.1}{:>9.1}{:>11.1}\n",
+            self.kind,
+            self.size as f64 * 8.0 / items as f64,
+            self.size as f64 / f64::from(1 << 20),
+            percent(self.observed.rate()),
+            format!("{} to {}", percent(low), percent(high)),
+            percent(self.theory),
+            grouped(self.denied),
+            self.build.as_secs_f64(),
+            self.hit_ns,
+            self.miss_ns,
+            self.batched_ns
+        )
+    }
+}
