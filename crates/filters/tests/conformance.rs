@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 fn memory() -> Setup<Case> {
     Setup::compiled(|case: &Case, _url| {
         let filter = Local::builder().build()?;
-        block_on(case.run(Fixture::new(Arc::new(filter))))
+        block_on(case.run(Fixture::new(Arc::new(filter.clone()), Arc::new(filter))))
     })
     .gated_by(|case| (case.needs)(&Capability::new("memory")))
 }
@@ -40,7 +40,7 @@ fn redis() -> Setup<Case> {
         block_on(async {
             let connect = || async { builder.clone().build(backends::Redis::connect(&config).await?) };
             let (filter, other) = (connect().await?, connect().await?);
-            case.run(Fixture::new(Arc::new(filter)).with_other(Arc::new(other))).await;
+            case.run(Fixture::new(Arc::new(filter), Arc::new(other))).await;
             connect().await?.remove().await
         })??;
         Ok(())
