@@ -4,7 +4,8 @@ use backends::Result;
 
 use super::{
     banding::Band,
-    equation::{GROUP, WIDTH, coefficients, pair, parities, start, sum},
+    equation::{GROUP, WIDTH, coefficients, start, sum},
+    parity::dot,
     partition::{Segments, Sorted},
 };
 use crate::bytes;
@@ -91,9 +92,7 @@ impl Layer {
         let columns = &self.columns[block * BITS..][..2 * BITS];
         let row = coefficients(mixed);
         let (near, far) = (row << offset, row >> 1 >> (WIDTH - 1 - offset));
-        let (near, far) = (u64::from(near) * 0x1_0000_0001, u64::from(far) * 0x1_0000_0001);
-        let (first, second) = columns.split_at(BITS);
-        let sums = parities!(BITS, |at| pair::<BITS>(first, at) & near ^ pair::<BITS>(second, at) & far);
+        let sums = dot::<BITS>(columns, near, far);
         if sums == sum::<BITS>(mixed) { Found::Yes } else { Found::No }
     }
 
