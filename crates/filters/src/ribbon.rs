@@ -47,8 +47,8 @@ const SLOTS: f64 = 1.02;
 /// halves it. [`Fuse8`](crate::Fuse8) answers faster, with 9 bits a key at 0.39 %, where this has 8.4; a `Bloom` filter
 /// takes new keys.
 ///
-/// An answer reads two or three neighbouring cache lines, however it turns out, and takes some 150 instructions. So where
-/// the table is far beyond the caches, ask for many keys at once: one by one, a processor has three answers under way.
+/// An answer reads two or three neighbouring cache lines, however it turns out, and takes some 100 instructions. So where
+/// the table is far beyond the caches, ask for many keys at once: one by one, a processor has four answers under way.
 ///
 /// # Size
 ///

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::bytes;
 
-/// A solution: for each block of 64 slots one word a bit of a sum, so that a key reads two neighbouring blocks, and
-/// below which offset keys are in the next layer.
+/// A solution: for each block of 32 slots a word for each bit of a sum, so that a key reads two neighbouring blocks; and
+/// for each group, below which offset keys are in the next layer.
 #[derive(Debug)]
 pub(super) struct Layer {
     starts: u64,
