@@ -103,7 +103,40 @@ fn seal(bytes: &mut [u8]) {
     bytes[56..HEADER].copy_from_slice(&checksum.to_le_bytes());
 }
 
+/// A static filter whose fields fit the length of its table, and may lead out of it all the same.
+fn forged(chance: &mut Chance) -> Vec<u8> {
+    let mut bytes = vec![0; HEADER];
+    bytes[..6].copy_from_slice(b"PFLT\x01\x06");
+    let (positions, size) = if chance.below(2) == 0 {
+        let bits = chance.below(19);
+        let groups: Vec<usize> = (0..chance.below(4)).map(|_| chance.below(4)).collect();
+        (0..8).for_each(|layer| bytes.extend((groups.get(layer).copied().unwrap_or(0) as u64).to_le_bytes()));
+        let len: usize = groups.iter().map(|groups| (2 * groups + 1) * bits * 4 + groups).sum();
+        bytes.resize(bytes.len() + len, chance.next() as u8);
+        (bits, groups.iter().sum())
+    } else {
+        let wide = chance.below(2);
+        bytes[5] = 4 + wide as u8;
+        let (length, count) = (chance.below(17), chance.below(65));
+        bytes.extend((length as u32).to_le_bytes());
+        bytes.extend((count as u32).to_le_bytes());
+        let size = count + 2 * length;
+        bytes.resize(bytes.len() + size * (1 + wide), chance.next() as u8);
+        (8 * (1 + wide), size)
+    };
+    bytes[6] = positions as u8;
+    bytes[16] = 100;
+    bytes[24] = 50;
+    bytes[32..40].copy_from_slice(&(size as u64).to_le_bytes());
+    bytes
+}
+
 fn input(chance: &mut Chance, valid: &[Vec<u8>]) -> Vec<u8> {
+    if chance.below(4) == 0 {
+        let mut bytes = forged(chance);
+        seal(&mut bytes);
+        return bytes;
+    }
     let mut bytes = valid[chance.below(valid.len())].clone();
     for _ in 0..chance.below(4) {
         match chance.below(7) {

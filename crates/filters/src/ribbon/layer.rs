@@ -4,13 +4,14 @@ use backends::Result;
 
 use super::{
     banding::Band,
-    equation::{GROUP, WIDTH, coefficients, pair, parities, start, sum},
+    equation::{GROUP, WIDTH, coefficients, start, sum},
+    parity::dot,
     partition::{Segments, Sorted},
 };
 use crate::bytes;
 
-/// A solution: for each block of 64 slots one word a bit of a sum, so that a key reads two neighbouring blocks, and
-/// below which offset keys are in the next layer.
+/// A solution: for each block of 32 slots a word for each bit of a sum, so that a key reads two neighbouring blocks; and
+/// for each group, below which offset keys are in the next layer.
 #[derive(Debug)]
 pub(super) struct Layer {
     starts: u64,
@@ -91,9 +92,7 @@ impl Layer {
         let columns = &self.columns[block * BITS..][..2 * BITS];
         let row = coefficients(mixed);
         let (near, far) = (row << offset, row >> 1 >> (WIDTH - 1 - offset));
-        let (near, far) = (u64::from(near) * 0x1_0000_0001, u64::from(far) * 0x1_0000_0001);
-        let (first, second) = columns.split_at(BITS);
-        let sums = parities!(BITS, |at| pair::<BITS>(first, at) & near ^ pair::<BITS>(second, at) & far);
+        let sums = dot::<BITS>(columns, near, far);
         if sums == sum::<BITS>(mixed) { Found::Yes } else { Found::No }
     }
 
