@@ -7,7 +7,7 @@ use backends::Result;
 use crate::{
     Filter, Insert, Kind, Merge, Plan, Remove,
     ahead::{self, FAR, LOT},
-    bloom::{Sums, reduce},
+    bloom::Sums,
     bytes::{self, Header},
     plan::{MAX_POSITIONS, invalid},
     rate,
@@ -80,9 +80,9 @@ impl Counting {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, sum: u64) -> &AtomicU64 {
-        &self.words[reduce(sum, self.words.len() as u64) as usize]
+        ahead::word(&self.words, sum)
     }
 
     #[inline]
