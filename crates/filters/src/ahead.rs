@@ -6,8 +6,9 @@ use crate::bloom::{Sums, reduce};
 /// a first-level cache of 48 KiB for up to 24 positions.
 pub(crate) const LOT: usize = 32;
 
-/// From how many bytes of a table on it pays: below, most of it is in a second-level cache.
-pub(crate) const FAR: usize = 512 << 10;
+/// From how many bytes of a table on it pays: below, most of it is in a second-level cache, or one look-up overlaps the
+/// next without help.
+pub(crate) const FAR: usize = 4 << 20;
 
 /// Asks the processor for the cache line of `table[index]`, without waiting.
 #[inline(always)]

@@ -106,18 +106,9 @@ impl Bloom {
         new
     }
 
+    /// [`contains_hashes`](Filter::contains_hashes) in a table beyond the caches.
     fn find_all<const POSITIONS: usize>(&self, hashes: &[u64], found: &mut Vec<bool>) {
         let (words, positions) = (&*self.words, self.constant::<POSITIONS>());
-        if self.size_bytes() < FAR {
-            found.extend(hashes.iter().map(|hash| {
-                let mut bits = 1;
-                for sum in Sums::of(*hash).take(positions) {
-                    bits &= self.bit(sum);
-                }
-                bits & 1 == 1
-            }));
-            return;
-        }
         let mut ahead = [0; LOT * MAX_POSITIONS as usize];
         for lot in hashes.chunks(LOT) {
             ahead::ask(words, lot, positions, &mut ahead);
@@ -193,6 +184,10 @@ impl Filter for Bloom {
 
     fn contains_hashes(&self, hashes: &[u64], found: &mut Vec<bool>) {
         found.clear();
+        if self.size_bytes() < FAR {
+            found.extend(hashes.iter().map(|hash| self.contains_hash(*hash)));
+            return;
+        }
         unrolled!(self.positions, self.find_all(hashes, found));
     }
 
