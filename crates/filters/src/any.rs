@@ -77,10 +77,8 @@ impl AnyFilter {
                 Ok(Self::Blocked(filter))
             }
             Kind::Counting => {
-                let filter = Counting::new(plan)?;
-                for hash in hashes {
-                    filter.insert_hash(*hash);
-                }
+                let mut filter = Counting::new(plan)?;
+                filter.extend(hashes.iter().copied());
                 Ok(Self::Counting(filter))
             }
             Kind::RFilter => {

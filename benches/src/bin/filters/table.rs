@@ -28,7 +28,7 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    fn at_most(name: String, value: f64, bar: f64) -> Self {
+    fn at_most(name: &str, value: f64, bar: f64) -> Self {
         Self { name: format!("{name} <= {bar}"), value: format!("{value:.3}"), met: value <= bar }
     }
 
@@ -72,7 +72,7 @@ pub(crate) fn time_bars(title: &str, rows: &[Row], is_large: bool) -> Vec<Bar> {
     let mut bars = Vec::new();
     let mut hold = |kind: Kind, op: Op, bar: f64| {
         if let Some(ratio) = ratio(rows, Who::Ours(kind), op) {
-            bars.push(Bar::at_most(format!("{title}: {kind}, {}", op.name()), ratio, bar));
+            bars.push(Bar::at_most(&format!("{title}: {kind}, {}", op.name()), ratio, bar));
         }
     };
     for op in Op::ALL {
@@ -88,7 +88,7 @@ pub(crate) fn time_bars(title: &str, rows: &[Row], is_large: bool) -> Vec<Bar> {
         hold(Kind::Ribbon, Op::Hit, RIBBON_QUERY);
         hold(Kind::Ribbon, Op::Miss, RIBBON_QUERY);
         if let Some(row) = rows.iter().find(|row| row.who == Who::Ours(Kind::Ribbon)) {
-            bars.push(Bar::at_most(format!("{title}: ribbon, bits a key"), row.bits, RIBBON_BITS));
+            bars.push(Bar::at_most(&format!("{title}: ribbon, bits a key"), row.bits, RIBBON_BITS));
             let value = format!("{:.4} %", row.rate.rate() * 100.0);
             let name = format!("{title}: ribbon, rate <= {} %", RIBBON_RATE * 100.0);
             bars.push(Bar { name, value, met: row.rate.rate() <= RIBBON_RATE });
