@@ -180,7 +180,9 @@ fn measure<T: Store<u64, Bytes> + Clone>(
         let state =
             shared.filter.as_ref().map(|filter| runtime.block_on(filters::Membership::state(&**filter)));
         let state = state.and_then(Result::ok);
-        facts::tell(&shared, &Known { begun, state }, report);
+        let positions = args.plan(args.planned()).map_or(0, |plan| plan.positions());
+        let known = Known { begun, state, name: args.filter.filter, positions };
+        facts::tell(&shared, &known, report);
         report.facts.extend(more());
         if !args.backend.is_memory() || args.filter.filter == FilterName::Hosted {
             report.facts.extend(runtime.block_on(servers::memory(args)));

@@ -267,7 +267,7 @@ impl<T: Store<u64, Bytes>> Workload for Filtering<T> {
     fn verify(&self, run: &RunFacts) -> Vec<Invariant> {
         let shared = &*self.0;
         // Before the check reads, too.
-        let (total, measured) = (shared.tally.total(), Measured::of(shared));
+        let (total, mut measured) = (shared.tally.total(), Measured::of(shared));
         let checked = shared.check(run.interrupted);
         let mut invariants = vec![total.none_denied(), total.none_wrong()];
         if !run.interrupted {
@@ -275,6 +275,7 @@ impl<T: Store<u64, Bytes>> Workload for Filtering<T> {
             invariants.push(total.adds_up(&measured.stats));
         }
         invariants.extend(checked.invariants(run.interrupted));
+        measured.rows = checked.scanned.map(|(scanned, _)| scanned);
         *shared.measured.lock() = measured;
         invariants
     }
