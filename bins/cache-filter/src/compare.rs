@@ -8,7 +8,8 @@ use filters::{AnyFilter, ErrorKind, Filter, Kind, Plan, rate::Observed};
 
 use crate::{
     Args,
-    facts::percent,
+    backend::FilterName,
+    facts::{percent, theory},
     row::{ABSENT, STRANGERS},
 };
 
@@ -108,11 +109,13 @@ fn measure(kind: Kind, plan: Plan, present: &[u64], absent: &[u64]) -> filters::
     let (hit_ns, miss_ns) = (one_by_one(present), one_by_one(absent));
     let (positives, batched_ns) = found(absent);
     let denied = present.len() as u64 - found(present).0;
+    let (bytes, keys) = (filter.size_bytes() as u64, present.len() as u64);
+    let theory = theory(FilterName::Local(kind), bytes, keys, plan.positions());
     Ok(Row {
         kind,
         size: filter.size_bytes(),
         observed: Observed { positives, trials: absent.len() as u64 },
-        theory: filter.expected_rate(),
+        theory: theory.unwrap_or_else(|| filter.expected_rate()),
         denied,
         build,
         hit_ns,

@@ -53,9 +53,14 @@ pub(crate) fn drive(args: &Args) -> anyhow::Result<ExitStatus> {
         Keys::new(args.rows.items, args.rows.distribution).map_err(|error| Usage(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let (database, mut ceilings) = runtime.block_on(database(args, &config))?;
-    if let Rows::Memory(table) = &database.rows {
-        let (table, keys, batch) = (Arc::clone(table), keys.clone(), args.rows.batch);
-        ceilings.push(ceiling(&config, "database alone: loads", floor::Loads { table, keys, batch })?);
+    match &database.rows {
+        Rows::Memory(table) => {
+            let (table, keys, batch) = (Arc::clone(table), keys.clone(), args.rows.batch);
+            ceilings.push(ceiling(&config, "database alone: loads", floor::Loads { table, keys, batch })?);
+        }
+        // It was measured when it was opened.
+        #[cfg(feature = "scylla")]
+        Rows::Cql(_) => {}
     }
     let filter = runtime.block_on(filter::open(args, &database.rows))?;
     if let Some((filter, _)) = &filter {
@@ -175,7 +180,9 @@ fn measure<T: Store<u64, Bytes> + Clone>(
         let state =
             shared.filter.as_ref().map(|filter| runtime.block_on(filters::Membership::state(&**filter)));
         let state = state.and_then(Result::ok);
-        facts::tell(&shared, &Known { begun, state }, report);
+        let positions = args.plan(args.planned()).map_or(0, |plan| plan.positions());
+        let known = Known { begun, state, name: args.filter.filter, positions };
+        facts::tell(&shared, &known, report);
         report.facts.extend(more());
         if !args.backend.is_memory() || args.filter.filter == FilterName::Hosted {
             report.facts.extend(runtime.block_on(servers::memory(args)));

@@ -1,14 +1,18 @@
 //! What the report says of the filter and the cache.
 
 use bench::{
-    ClassReport, Fact, Report,
+    ClassReport, Fact, Latency, Report,
     format::{bytes, grouped, nanos},
 };
 use bytes::Bytes;
 use cache::{Stats, Store};
-use filters::{State, rate::Observed};
+use filters::{
+    Kind, State,
+    rate::{self, Observed},
+};
 
 use crate::{
+    backend::FilterName,
     filter::Begun,
     tally::Total,
     workload::{IN_VAIN_CLASS, Shared},
@@ -19,6 +23,31 @@ pub(crate) struct Known {
     pub(crate) begun: Option<Begun>,
     /// As it was at the end.
     pub(crate) state: Option<State>,
+    pub(crate) name: FilterName,
+    pub(crate) positions: u32,
+}
+
+impl Known {
+    /// The false-positive rate by theory for `rows` keys, where it depends on their number: the filter itself counts a little
+    /// less, since some keys seemed to be there before.
+    fn theory(&self, state: &State, rows: Option<u64>) -> f64 {
+        rows.and_then(|rows| theory(self.name, state.size_bytes, rows, self.positions))
+            .unwrap_or(state.expected_rate)
+    }
+}
+
+/// The rate of a table of so many bytes, of the kinds that are filled key by key.
+pub(crate) fn theory(name: FilterName, bytes: u64, keys: u64, positions: u32) -> Option<f64> {
+    const BLOCK: u64 = 64;
+    match name {
+        FilterName::Local(Kind::Bloom) => Some(rate::bloom(bytes * 8, keys, positions)),
+        // Counters of four bits.
+        FilterName::Local(Kind::Counting) => Some(rate::bloom(bytes * 2, keys, positions)),
+        FilterName::Local(Kind::Blocked) | FilterName::Hosted => {
+            Some(rate::blocked(bytes / BLOCK, keys, positions))
+        }
+        _ => None,
+    }
 }
 
 /// What the parts had done when the run ended, and nothing had been checked yet.
@@ -30,6 +59,8 @@ pub(crate) struct Measured {
     /// load and a fill.
     query: Option<f64>,
     way: Option<f64>,
+    /// Rows that the database had in the end, if they were counted.
+    pub(crate) rows: Option<u64>,
 }
 
 impl Measured {
@@ -39,9 +70,11 @@ impl Measured {
         stages.extend(store.facts());
         stages.extend(database.loads.fact("database: loads"));
         stages.extend(database.writes.fact("database: writes"));
-        let way = || Some(store.reads.mean_ns()? + 2.0 * store.fills.mean_ns()? + database.loads.mean_ns()?);
-        let query = shared.filter.as_ref().and_then(|filter| filter.asks.mean_ns());
-        Self { stats: shared.cache.stats(), stages, query, way: way() }
+        let way = || {
+            Some(store.reads.typical_ns()? + 2.0 * store.fills.typical_ns()? + database.loads.typical_ns()?)
+        };
+        let query = shared.filter.as_ref().and_then(|filter| filter.asks.typical_ns());
+        Self { stats: shared.cache.stats(), stages, query, way: way(), rows: None }
     }
 }
 
@@ -52,7 +85,7 @@ pub(crate) fn tell<T: Store<u64, Bytes>>(shared: &Shared<T>, known: &Known, repo
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: String| facts.push(Fact { name: name.to_owned(), value });
     if shared.filter.is_some() {
-        let theory = known.state.map(|state| state.expected_rate);
+        let theory = known.state.map(|state| known.theory(&state, measured.rows));
         fact("false-positive rate", observed(total.false_positives(), theory));
         let (lost, present) = (total.denied_present.max(total.lost), total.present);
         fact(
@@ -166,9 +199,8 @@ fn break_even(batch: usize, measured: &Measured, total: &Total, report: &Report)
         return None;
     }
     let class = report.classes.iter().find(|class| class.name == IN_VAIN_CLASS);
-    let timed = |class: &ClassReport| {
-        class.service.as_ref().filter(|service| service.count >= ENOUGH).map(|service| service.mean_ns)
-    };
+    let timed =
+        |class: &ClassReport| class.service.as_ref().filter(|service| service.count >= ENOUGH).map(typical);
     let clock = report.harness.clock_ns;
     let query = measured.query.map(|mean| (mean - clock).max(0.1));
     let cost = match class.and_then(timed) {
@@ -198,6 +230,16 @@ fn break_even(batch: usize, measured: &Measured, total: &Total, report: &Report)
         }
     };
     Some(Fact { name: "break-even".to_owned(), value })
+}
+
+/// The mean without the slowest hundredth, which other processes make.
+fn typical(latency: &Latency) -> f64 {
+    let (mut sum, mut from) = (0.0, 0.0);
+    for point in latency.spectrum.iter().filter(|point| point.quantile <= 0.99) {
+        sum += point.ns as f64 * (point.quantile - from).max(0.0);
+        from = point.quantile;
+    }
+    if from > 0.0 { sum / from } else { latency.mean_ns }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use anyhow::Context;
 use bench::{BoxError, Fact, Rng, Stage, Usage};
 use clock::{Clock, PreciseClock};
 use filters::{
-    Announced, Answer, BoxFuture, Capability, DynMembership, Local, Membership, Plan, Rebuilt, Result, Scan,
-    State, fingerprint, redis::HostedBloom,
+    Announced, Answer, BoxFuture, Capability, Local, Membership, Plan, Rebuilt, Result, Scan, State,
+    fingerprint, redis::HostedBloom,
 };
 
 use crate::{Args, backend::FilterName, database::Rows, servers};
@@ -15,7 +15,7 @@ use crate::{Args, backend::FilterName, database::Rows, servers};
 /// A filter whose calls are timed.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    pub(crate) inner: Arc<dyn DynMembership>,
+    pub(crate) inner: Arc<dyn filters::DynMembership>,
     /// The same, to be taken off the server after the run.
     hosted: Option<Arc<HostedBloom>>,
     /// It answers without a round trip.
@@ -38,7 +38,10 @@ pub(crate) enum Begun {
 }
 
 impl Watched {
-    fn new(inner: Arc<dyn DynMembership>, hosted: Option<Arc<HostedBloom>>) -> Result<Self, BoxError> {
+    fn new(
+        inner: Arc<dyn filters::DynMembership>,
+        hosted: Option<Arc<HostedBloom>>,
+    ) -> Result<Self, BoxError> {
         const EVERY_IN_MEMORY: u64 = 16;
         let at_once = inner.look(0).is_some();
         let every = if at_once { EVERY_IN_MEMORY } else { 1 };
@@ -62,7 +65,7 @@ impl Watched {
 pub(crate) async fn open(args: &Args, rows: &Rows) -> anyhow::Result<Option<(Arc<Watched>, Begun)>> {
     let hasher = args.hasher();
     let mut hosted = None;
-    let inner: Arc<dyn DynMembership> = match args.filter.filter {
+    let inner: Arc<dyn filters::DynMembership> = match args.filter.filter {
         FilterName::None => return Ok(None),
         FilterName::Local(kind) => {
             let late = args.expected_inserts().max(64);
@@ -90,7 +93,7 @@ pub(crate) async fn open(args: &Args, rows: &Rows) -> anyhow::Result<Option<(Arc
     Ok(Some((Arc::new(watched), begun)))
 }
 
-async fn build(args: &Args, rows: &Rows, filter: &dyn DynMembership) -> anyhow::Result<Begun> {
+async fn build(args: &Args, rows: &Rows, filter: &dyn filters::DynMembership) -> anyhow::Result<Begun> {
     let clock = PreciseClock::new();
     let plan = args.plan(args.planned()).map_err(Usage)?;
     let mut scan = Losing::of(rows.scan(args.hasher()).await?, args);

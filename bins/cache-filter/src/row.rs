@@ -52,7 +52,7 @@ mod tests {
         const {
             assert!(
                 MOST_ITEMS <= INSERTED && INSERTED * 2 <= ABSENT && ABSENT.checked_add(STRANGERS).is_some()
-            )
+            );
         };
     }
 }

@@ -9,7 +9,7 @@ use backends::{Config, Redis};
 use bench::{Ceiling, Fact, Usage, resp};
 use bytes::Bytes;
 use cache::{DynStore, Raw, RedisStore};
-use filters::redis::HostedBloom;
+use filters::{fingerprint, redis::HostedBloom};
 
 use crate::Args;
 
@@ -39,7 +39,7 @@ pub(crate) async fn connect(args: &Args) -> anyhow::Result<Remote> {
 /// A filter whose bits are there, until it is [removed](HostedBloom::remove).
 pub(crate) async fn hosted(args: &Args) -> anyhow::Result<Arc<HostedBloom>> {
     let redis = Redis::connect(&args.server()?).await?;
-    Ok(Arc::new(HostedBloom::builder().prefix(run_name()).hasher(&args.hasher()).build(redis)?))
+    Ok(Arc::new(HostedBloom::builder().prefix(run_name()).hasher(fingerprint(&args.hasher())).build(redis)?))
 }
 
 impl Remote {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use bench::{Invariant, format::grouped};
 use bytes::Bytes;
-use cache::Stats;
+use cache::{Result, Stats};
 use filters::{Answer, rate::Observed};
 use parking_lot::Mutex;
 
@@ -93,8 +93,8 @@ fn one(count: &AtomicU64) {
 }
 
 impl Counts {
-    /// A read has returned; `None`: it failed.
-    pub(crate) fn read(&self, key: u64, truth: Truth, answer: Answer, value: Option<Option<&Bytes>>) {
+    /// A read has returned.
+    pub(crate) fn read(&self, key: u64, truth: Truth, answer: Answer, value: &Result<Option<Bytes>>) {
         one(match truth {
             Truth::Present => &self.present,
             Truth::Perhaps => &self.perhaps,
@@ -110,10 +110,10 @@ impl Counts {
             _ => {}
         }
         match (value, truth) {
-            (None, _) => one(&self.failed),
-            (Some(None), Truth::Present) => one(&self.lost),
-            (Some(Some(_)), Truth::Absent) => one(&self.wrong),
-            (Some(Some(value)), _) if !is_of(value, key) => one(&self.wrong),
+            (Err(_), _) => one(&self.failed),
+            (Ok(None), Truth::Present) => one(&self.lost),
+            (Ok(Some(_)), Truth::Absent) => one(&self.wrong),
+            (Ok(Some(value)), _) if !is_of(value, key) => one(&self.wrong),
             _ => {}
         }
     }
@@ -174,47 +174,49 @@ impl Total {
 
 #[cfg(test)]
 mod tests {
+    use cache::{Error, ErrorKind};
+
     use super::*;
     use crate::row::{ABSENT, value};
 
-    fn total(reads: &[(u64, Truth, Answer, Option<Option<&Bytes>>)]) -> Total {
+    fn total(reads: &[(u64, Truth, Answer, Result<Option<Bytes>>)]) -> Total {
         let tally = Tally::default();
         let worker = tally.worker();
         for (key, truth, answer, value) in reads {
-            worker.read(*key, *truth, *answer, *value);
+            worker.read(*key, *truth, *answer, value);
         }
         tally.total()
     }
 
     #[test]
     fn a_denied_row_breaks_the_run_and_so_does_one_that_is_not_found() {
-        let row = value(7, 20);
-        let found = Some(Some(&row));
+        let found = || Ok(Some(value(7, 20)));
+        let failed = Err(Error::new(ErrorKind::Unavailable, "table", "load", "gone"));
         let all_well = total(&[
-            (7, Truth::Present, Answer::Maybe, found),
-            (7, Truth::Perhaps, Answer::Absent, Some(None)),
-            (7, Truth::Present, Answer::Maybe, None),
-            (ABSENT, Truth::Absent, Answer::Absent, Some(None)),
-            (ABSENT, Truth::Absent, Answer::Maybe, Some(None)),
+            (7, Truth::Present, Answer::Maybe, found()),
+            (7, Truth::Perhaps, Answer::Absent, Ok(None)),
+            (7, Truth::Present, Answer::Maybe, failed),
+            (ABSENT, Truth::Absent, Answer::Absent, Ok(None)),
+            (ABSENT, Truth::Absent, Answer::Maybe, Ok(None)),
         ]);
         assert!(all_well.none_denied().held && all_well.none_wrong().held, "{all_well:?}");
         assert_eq!(all_well.false_positives(), Observed { positives: 1, trials: 2 });
         assert_eq!((all_well.reads(), all_well.failed, all_well.denied), (5, 1, 2));
         // A fault that hides itself: denied, and found nevertheless.
-        assert!(!total(&[(7, Truth::Present, Answer::Absent, found)]).none_denied().held);
-        assert!(!total(&[(7, Truth::Present, Answer::Maybe, Some(None))]).none_denied().held);
+        assert!(!total(&[(7, Truth::Present, Answer::Absent, found())]).none_denied().held);
+        assert!(!total(&[(7, Truth::Present, Answer::Maybe, Ok(None))]).none_denied().held);
     }
 
     #[test]
     fn a_value_of_another_row_breaks_the_run_and_so_does_one_where_there_is_none() {
         let (own, other) = (value(7, 20), value(ABSENT, 20));
-        assert!(!total(&[(8, Truth::Present, Answer::Maybe, Some(Some(&own)))]).none_wrong().held);
-        assert!(!total(&[(ABSENT, Truth::Absent, Answer::Maybe, Some(Some(&other)))]).none_wrong().held);
+        assert!(!total(&[(8, Truth::Present, Answer::Maybe, Ok(Some(own)))]).none_wrong().held);
+        assert!(!total(&[(ABSENT, Truth::Absent, Answer::Maybe, Ok(Some(other)))]).none_wrong().held);
     }
 
     #[test]
     fn a_read_that_nobody_counted_breaks_the_run() {
-        let seen = total(&[(7, Truth::Perhaps, Answer::Absent, Some(None))]);
+        let seen = total(&[(7, Truth::Perhaps, Answer::Absent, Ok(None))]);
         let mut stats = Stats::default();
         assert!(!seen.adds_up(&stats).held);
         stats.misses = 1;

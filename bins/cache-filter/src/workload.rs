@@ -236,7 +236,7 @@ impl<T: Store<u64, Bytes>> Workload for Filtering<T> {
     fn settle(&self, counts: &mut Arc<Counts>, _: Input, output: Output) -> Outcome {
         match output {
             Output::Read { key, truth, hit, answer, value } => {
-                counts.read(key, truth, answer, value.as_ref().ok().map(Option::as_ref));
+                counts.read(key, truth, answer, &value);
                 match value {
                     Err(error) => Outcome::Error(UNREAD, error.to_string().into()),
                     Ok(_) if answer == Answer::Absent => Outcome::Class(DENIED),
@@ -248,7 +248,7 @@ impl<T: Store<u64, Bytes>> Workload for Filtering<T> {
             Output::Many { keys, answers, values, inserts } => {
                 let mut outcome = Outcome::Class(BATCH);
                 for (((key, truth), answer), value) in keys.into_iter().zip(answers).zip(values) {
-                    counts.read(key, truth, answer, value.as_ref().ok().map(Option::as_ref));
+                    counts.read(key, truth, answer, &value);
                     if let Err(error) = value {
                         outcome = Outcome::Error(UNREAD, error.to_string().into());
                     }
@@ -267,7 +267,7 @@ impl<T: Store<u64, Bytes>> Workload for Filtering<T> {
     fn verify(&self, run: &RunFacts) -> Vec<Invariant> {
         let shared = &*self.0;
         // Before the check reads, too.
-        let (total, measured) = (shared.tally.total(), Measured::of(shared));
+        let (total, mut measured) = (shared.tally.total(), Measured::of(shared));
         let checked = shared.check(run.interrupted);
         let mut invariants = vec![total.none_denied(), total.none_wrong()];
         if !run.interrupted {
@@ -275,6 +275,7 @@ impl<T: Store<u64, Bytes>> Workload for Filtering<T> {
             invariants.push(total.adds_up(&measured.stats));
         }
         invariants.extend(checked.invariants(run.interrupted));
+        measured.rows = checked.scanned.map(|(scanned, _)| scanned);
         *shared.measured.lock() = measured;
         invariants
     }

@@ -85,10 +85,18 @@ impl Stage {
         self.shards.iter().map(|shard| shard.calls.load(Ordering::Relaxed)).sum()
     }
 
-    /// The mean of the calls that were timed, in nanoseconds; none when there was no call.
+    /// The mean of the calls that were timed, in nanoseconds, without the slowest hundredth, which other processes make; none
+    /// when there was no call.
     #[must_use]
-    pub fn mean_ns(&self) -> Option<f64> {
-        self.all().map(|all| all.mean())
+    pub fn typical_ns(&self) -> Option<f64> {
+        let all = self.all()?;
+        let slow = all.value_at_quantile(0.99);
+        let counted = all.iter_recorded().filter(|step| step.value_iterated_to() <= slow);
+        let (sum, count) = counted.fold((0.0, 0.0), |(sum, count), step| {
+            let calls = step.count_since_last_iteration() as f64;
+            (sum + all.median_equivalent(step.value_iterated_to()) as f64 * calls, count + calls)
+        });
+        (count > 0.0).then(|| sum / count)
     }
 
     /// A line of the report; none when there was no call.
