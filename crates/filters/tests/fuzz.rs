@@ -17,7 +17,7 @@ mod common;
 /// How many inputs, unless `INPUTS` says otherwise.
 const INPUTS: u64 = 20_000;
 const HEADER: usize = 64;
-const KINDS: [Kind; 4] = [Kind::Bloom, Kind::Fuse8, Kind::Fuse16, Kind::Ribbon];
+const KINDS: [Kind; 7] = Kind::ALL;
 
 /// Counts what the thread has, and remembers the most.
 struct Counting;
