@@ -1,5 +1,7 @@
 //! Every case of the contract on every backend.
 
+#[cfg(feature = "redis")]
+use std::time::Duration;
 use std::{process::ExitCode, sync::Arc};
 
 use filters::{
@@ -35,7 +37,7 @@ fn redis() -> Setup<Case> {
     use filters::redis::HostedBloom;
 
     Setup::compiled(|case: &Case, url| {
-        let config = backends::Config::parse(url)?;
+        let config = backends::Config::parse(url)?.request_timeout(Duration::from_secs(30));
         let builder = HostedBloom::builder().prefix(testkit::unique("filter"));
         block_on(async {
             let connect = || async { builder.clone().build(backends::Redis::connect(&config).await?) };
