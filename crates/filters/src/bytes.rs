@@ -24,6 +24,8 @@ use crate::{Kind, MAX_POSITIONS};
 const MAGIC: [u8; 4] = *b"PFLT";
 const VERSION: u8 = 1;
 pub(crate) const HEADER: usize = 64;
+/// What leaves room to count on.
+const MOST_KEYS: u64 = 1 << 56;
 
 /// The header, without what follows from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,9 @@ impl Header {
             size: number(32),
             seed: number(40),
         };
+        if header.planned.max(header.len) > MOST_KEYS {
+            return Err(corrupt(format!("more keys than anyone has: {}", header.planned.max(header.len))));
+        }
         if header.hasher != hasher {
             let message = "made with another hasher, or another seed";
             return Err(Error::new(ErrorKind::Invalid, "memory", "decode", message));

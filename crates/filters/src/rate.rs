@@ -26,6 +26,10 @@ pub fn blocked(blocks: u64, items: u64, positions: u32) -> f64 {
         let bend = positions * (positions - 1.0) / 2.0 * full.powf(positions - 2.0);
         full.powf(positions) + bend * variance.max(0.0)
     };
+    if mean * positions > 64.0 * BITS {
+        // A bit is left in one of e^64.
+        return 1.0;
+    }
     // Ten standard deviations to both sides; the probabilities by their logarithms, as e^-mean may be 0.
     let spread = 10.0 * mean.sqrt() + 10.0;
     let mut keys = (mean - spread).floor().max(1.0);
@@ -85,6 +89,7 @@ mod tests {
         assert!((blocked(19_532, 1_000_000, 7) - 0.009_684).abs() < 1e-6);
         assert!((blocked(93_750, 3_000_000, 11) - 0.000_885_3).abs() < 1e-7);
         assert!(blocked(10, 0, 7).abs() < f64::EPSILON && blocked(1, 10_000_000, 7) > 0.999);
+        assert!(blocked(1, u64::MAX, 32) > 0.999 && blocked(1, 1_500, 20) > 0.99);
     }
 
     #[test]
