@@ -56,8 +56,7 @@ const OTHER_ENDS: [Case; 2] = [
 /// With rows in a CQL database: the flags.
 const CQL: [Case; 2] = [
     ("rows_in_cql", "--backend memory", None),
-    // Of one node, one replica is all of them.
-    ("rows_in_cql_read_from_one_replica", "--consistency one", None),
+    ("rows_in_cql_under_waiting_readers", "--negative-ttl 1ms --ttl 100ms", None),
 ];
 
 /// On the servers that are there.

@@ -153,7 +153,7 @@ impl<S, T> Builder<S, T> {
     /// A key that the filter denies is absent, without a look at the store or the database. Each write adds its key to
     /// the filter first, then goes to the database, then invalidates; a write whose key the filter does not take is not
     /// made. So the filter has to be told of, or rebuilt with, all rows that are there, and of those which others write.
-    /// While it cannot be asked, all keys may be there.
+    /// While it cannot be asked, all keys may be there. [`Cache::close`] does not close it.
     #[cfg(feature = "filters")]
     pub fn filter(self, filter: Arc<dyn filters::DynMembership>, hasher: impl filters::KeyHasher) -> Self {
         Self { front: Front::new(filter, hasher), ..self }

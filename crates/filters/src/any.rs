@@ -44,7 +44,21 @@ macro_rules! any {
 
 any!(Bloom Blocked Counting Fuse8 Fuse16 Ribbon RFilter);
 
+/// What is done with a filter of a kind that is known when it is compiled; see [`AnyFilter::visit`].
+pub trait Visit {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn visit<F: Filter>(self, filter: F) -> Self::Output;
+}
+
 impl AnyFilter {
+    /// Hands the filter itself to `visit`: what that asks it then takes no look at the kind.
+    pub fn visit<V: Visit>(self, visit: V) -> V::Output {
+        each!(self, filter => visit.visit(filter))
+    }
+
     /// A filter of `kind` with the keys of `hashes`.
     ///
     /// # Errors
@@ -63,10 +77,8 @@ impl AnyFilter {
                 Ok(Self::Blocked(filter))
             }
             Kind::Counting => {
-                let filter = Counting::new(plan)?;
-                for hash in hashes {
-                    filter.insert_hash(*hash);
-                }
+                let mut filter = Counting::new(plan)?;
+                filter.extend(hashes.iter().copied());
                 Ok(Self::Counting(filter))
             }
             Kind::RFilter => {

@@ -6,7 +6,7 @@ use backends::Result;
 
 use crate::{
     Filter, Insert, Kind, Merge, Plan,
-    ahead::{self, LOT},
+    ahead::{self, LOT, unrolled},
     bloom::reduce,
     bytes::{self, Header},
     plan::invalid,
@@ -52,25 +52,7 @@ impl Blocked {
 
     /// Adds many keys, several times as fast as one by one.
     pub fn extend(&mut self, hashes: impl IntoIterator<Item = u64>) {
-        let (lines, positions) = (&mut *self.lines, self.positions);
-        let blocks = lines.len() as u64;
-        let mut new = 0;
-        ahead::lots(hashes, |lot| {
-            for hash in lot {
-                ahead::prefetch(lines, reduce(*hash, blocks) as usize);
-            }
-            for hash in lot {
-                let Line(words) = &mut lines[reduce(*hash, blocks) as usize];
-                let mut changed = 0;
-                places(*hash, positions, |word, bit| {
-                    let word = words[word].get_mut();
-                    changed |= bit & !*word;
-                    *word |= bit;
-                });
-                new += u64::from(changed != 0);
-            }
-        });
-        *self.len.get_mut() += new;
+        *self.len.get_mut() += unrolled!(self.positions, self.set_all(hashes));
     }
 
     /// How many blocks of 512 bits it has.
@@ -96,9 +78,55 @@ impl Blocked {
         Ok(Self { lines, positions, planned: header.planned, len: AtomicU64::new(header.len) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn line(&self, hash: u64) -> usize {
         reduce(hash, self.blocks()) as usize
+    }
+
+    const fn constant<const POSITIONS: u32>(&self) -> u32 {
+        if POSITIONS == 0 { self.positions } else { POSITIONS }
+    }
+
+    /// Sets the bits of all of `hashes`, while nobody else does; how many were new is the result.
+    fn set_all<const POSITIONS: u32>(&mut self, hashes: impl IntoIterator<Item = u64>) -> u64 {
+        let positions = self.constant::<POSITIONS>();
+        let lines = &mut *self.lines;
+        let blocks = lines.len() as u64;
+        let mut new = 0;
+        ahead::lots(hashes, |lot| {
+            for hash in lot {
+                ahead::prefetch(lines, reduce(*hash, blocks) as usize);
+            }
+            for hash in lot {
+                let Line(words) = &mut lines[reduce(*hash, blocks) as usize];
+                let mut changed = 0;
+                places(*hash, positions, |word, bit| {
+                    let word = words[word].get_mut();
+                    let after = *word | 1 << bit;
+                    changed |= *word ^ after;
+                    *word = after;
+                });
+                new += u64::from(changed != 0);
+            }
+        });
+        new
+    }
+
+    #[inline(always)]
+    fn find<const POSITIONS: u32>(&self, hash: u64) -> bool {
+        let Line(words) = &self.lines[self.line(hash)];
+        let mut bits = 1;
+        places(hash, self.constant::<POSITIONS>(), |word, bit| {
+            bits &= words[word].load(Ordering::Relaxed) >> bit;
+        });
+        bits & 1 == 1
+    }
+
+    fn find_all<const POSITIONS: u32>(&self, hashes: &[u64], found: &mut Vec<bool>) {
+        for lot in hashes.chunks(LOT) {
+            lot.iter().for_each(|hash| ahead::prefetch(&self.lines, self.line(*hash)));
+            found.extend(lot.iter().map(|hash| self.find::<POSITIONS>(*hash)));
+        }
     }
 
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
@@ -113,18 +141,12 @@ impl Filter for Blocked {
 
     #[inline]
     fn contains_hash(&self, hash: u64) -> bool {
-        let Line(words) = &self.lines[self.line(hash)];
-        let mut missing = 0;
-        places(hash, self.positions, |word, bit| missing |= bit & !words[word].load(Ordering::Relaxed));
-        missing == 0
+        unrolled!(self.positions, self.find(hash))
     }
 
     fn contains_hashes(&self, hashes: &[u64], found: &mut Vec<bool>) {
         found.clear();
-        for lot in hashes.chunks(LOT) {
-            lot.iter().for_each(|hash| ahead::prefetch(&self.lines, self.line(*hash)));
-            found.extend(lot.iter().map(|hash| self.contains_hash(*hash)));
-        }
+        unrolled!(self.positions, self.find_all(hashes, found));
     }
 
     fn len(&self) -> u64 {

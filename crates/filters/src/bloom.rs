@@ -6,7 +6,7 @@ use backends::Result;
 
 use crate::{
     Filter, Insert, Kind, Merge, Plan,
-    ahead::{self, FAR, LOT},
+    ahead::{self, FAR, LOT, unrolled},
     bytes::{self, Header},
     plan::{MAX_POSITIONS, invalid},
     rate,
@@ -42,33 +42,7 @@ impl Bloom {
 
     /// Adds many keys, several times as fast as one by one.
     pub fn extend(&mut self, hashes: impl IntoIterator<Item = u64>) {
-        let positions = self.positions as usize;
-        let is_far = self.size_bytes() >= FAR;
-        let words = &mut *self.words;
-        let count = words.len() as u64;
-        let mut new = 0;
-        if is_far {
-            let mut ahead = [0; LOT * MAX_POSITIONS as usize];
-            ahead::lots(hashes, |lot| {
-                ahead::ask(words, lot, positions, &mut ahead);
-                for (hash, ahead) in lot.iter().zip(ahead.chunks_exact(positions)) {
-                    let mut changed = 0;
-                    for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
-                        changed |= set(&mut words[*place], sum);
-                    }
-                    new += u64::from(changed != 0);
-                }
-            });
-        } else {
-            for hash in hashes {
-                let mut changed = 0;
-                for sum in Sums::of(hash).take(positions) {
-                    changed |= set(&mut words[reduce(sum, count) as usize], sum);
-                }
-                new += u64::from(changed != 0);
-            }
-        }
-        *self.len.get_mut() += new;
+        *self.len.get_mut() += unrolled!(self.positions, self.set_all(hashes));
     }
 
     /// How many bits the table has.
@@ -94,9 +68,58 @@ impl Bloom {
     }
 
     /// The bit of `sum` as the lowest one of the result.
-    #[inline]
+    #[inline(always)]
     fn bit(&self, sum: u64) -> u64 {
-        self.words[reduce(sum, self.words.len() as u64) as usize].load(Ordering::Relaxed) >> (sum % 64)
+        ahead::word(&self.words, sum).load(Ordering::Relaxed) >> (sum % 64)
+    }
+
+    const fn constant<const POSITIONS: usize>(&self) -> usize {
+        if POSITIONS == 0 { self.positions as usize } else { POSITIONS }
+    }
+
+    /// Sets the bits of all of `hashes`, while nobody else does; how many were new is the result.
+    fn set_all<const POSITIONS: usize>(&mut self, hashes: impl IntoIterator<Item = u64>) -> u64 {
+        let positions = self.constant::<POSITIONS>();
+        let words = &*self.words;
+        let mut new = 0;
+        if self.size_bytes() < FAR {
+            for hash in hashes {
+                let mut changed = 0;
+                for sum in Sums::of(hash).take(positions) {
+                    changed |= set(ahead::word(words, sum), sum);
+                }
+                new += u64::from(changed != 0);
+            }
+            return new;
+        }
+        let mut ahead = [0; LOT * MAX_POSITIONS as usize];
+        ahead::lots(hashes, |lot| {
+            ahead::ask(words, lot, positions, &mut ahead);
+            for (hash, ahead) in lot.iter().zip(ahead.chunks_exact(positions)) {
+                let mut changed = 0;
+                for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
+                    changed |= set(&words[*place], sum);
+                }
+                new += u64::from(changed != 0);
+            }
+        });
+        new
+    }
+
+    /// [`contains_hashes`](Filter::contains_hashes) in a table beyond the caches.
+    fn find_all<const POSITIONS: usize>(&self, hashes: &[u64], found: &mut Vec<bool>) {
+        let (words, positions) = (&*self.words, self.constant::<POSITIONS>());
+        let mut ahead = [0; LOT * MAX_POSITIONS as usize];
+        for lot in hashes.chunks(LOT) {
+            ahead::ask(words, lot, positions, &mut ahead);
+            found.extend(lot.iter().zip(ahead.chunks_exact(positions)).map(|(hash, ahead)| {
+                let mut bits = 1;
+                for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
+                    bits &= words[*place].load(Ordering::Relaxed) >> (sum % 64);
+                }
+                bits & 1 == 1
+            }));
+        }
     }
 }
 
@@ -108,7 +131,7 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn of(hash: u64) -> Self {
         Self { sum: hash, step: hash.rotate_left(32).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
     }
@@ -117,7 +140,7 @@ impl Sums {
 impl Iterator for Sums {
     type Item = u64;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<u64> {
         let sum = self.sum;
         self.sum = sum.wrapping_add(self.step);
@@ -125,17 +148,17 @@ impl Iterator for Sums {
     }
 }
 
-/// Sets the bit of `sum`; what was changed is the result.
-#[inline]
-fn set(word: &mut AtomicU64, sum: u64) -> u64 {
-    let word = word.get_mut();
-    let before = *word;
-    *word = before | 1 << (sum % 64);
-    before ^ *word
+/// Sets the bit of `sum`, while nobody else changes the word; what was changed is the result.
+#[inline(always)]
+fn set(word: &AtomicU64, sum: u64) -> u64 {
+    let before = word.load(Ordering::Relaxed);
+    let after = before | 1 << (sum % 64);
+    word.store(after, Ordering::Relaxed);
+    before ^ after
 }
 
 /// A number below `range`, evenly, by the high bits of `hash` (Lemire, 2019).
-#[inline]
+#[inline(always)]
 pub(crate) const fn reduce(hash: u64, range: u64) -> u64 {
     ((hash as u128 * range as u128) >> 64) as u64
 }
@@ -165,18 +188,7 @@ impl Filter for Bloom {
             found.extend(hashes.iter().map(|hash| self.contains_hash(*hash)));
             return;
         }
-        let (words, positions) = (&*self.words, self.positions as usize);
-        let mut ahead = [0; LOT * MAX_POSITIONS as usize];
-        for lot in hashes.chunks(LOT) {
-            ahead::ask(words, lot, positions, &mut ahead);
-            found.extend(lot.iter().zip(ahead.chunks_exact(positions)).map(|(hash, ahead)| {
-                let mut bits = 1;
-                for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
-                    bits &= words[*place].load(Ordering::Relaxed) >> (sum % 64);
-                }
-                bits & 1 == 1
-            }));
-        }
+        unrolled!(self.positions, self.find_all(hashes, found));
     }
 
     fn len(&self) -> u64 {
@@ -213,9 +225,8 @@ impl Insert for Bloom {
     fn insert_hash(&self, hash: u64) -> bool {
         let mut is_new = false;
         for sum in Sums::of(hash).take(self.positions as usize) {
-            let word = &self.words[reduce(sum, self.words.len() as u64) as usize];
             let bit = 1 << (sum % 64);
-            is_new |= word.fetch_or(bit, Ordering::Relaxed) & bit == 0;
+            is_new |= ahead::word(&self.words, sum).fetch_or(bit, Ordering::Relaxed) & bit == 0;
         }
         if is_new {
             self.len.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! The cases that every backend of [`Membership`](crate::Membership) must pass; for whoever writes one.
 //!
-//! A case gets a [`Fixture`]: a handle of a filter that nobody has used yet, and, where processes share it, another
-//! handle. It panics when the contract is broken. What happens while a rebuild runs is done by the scan of that rebuild, so
+//! A case gets a [`Fixture`]: two handles of a filter that nobody has used yet; where processes share it, they are
+//! connected on their own. It panics when the contract is broken. What happens while a rebuild runs is done by the scan of that rebuild, so
 //! that there is nothing to wait for.
 
 use std::{collections::VecDeque, fmt, sync::Arc};
@@ -26,7 +26,7 @@ mod shared;
 #[derive(Clone, Debug)]
 pub struct Fixture {
     filter: Arc<dyn DynMembership>,
-    other: Option<Arc<dyn DynMembership>>,
+    other: Arc<dyn DynMembership>,
 }
 
 /// One thing that every backend does.
@@ -66,22 +66,14 @@ impl fmt::Debug for Case {
 }
 
 impl Fixture {
-    /// A fixture of a filter that nobody has used yet.
-    pub fn new(filter: Arc<dyn DynMembership>) -> Self {
-        Self { filter, other: None }
-    }
-
-    /// The same with another handle of that filter, as another process has one.
-    #[must_use]
-    pub fn with_other(self, other: Arc<dyn DynMembership>) -> Self {
-        Self { other: Some(other), ..self }
+    /// A fixture of two handles of a filter that nobody has used yet.
+    pub fn new(filter: Arc<dyn DynMembership>, other: Arc<dyn DynMembership>) -> Self {
+        Self { filter, other }
     }
 
     /// The other handle as the first, and the other way round.
     fn swapped(&self) -> Self {
-        let other =
-            self.other.clone().unwrap_or_else(|| panic!("a filter that is shared has another handle"));
-        Self { filter: other, other: Some(Arc::clone(&self.filter)) }
+        Self { filter: Arc::clone(&self.other), other: Arc::clone(&self.filter) }
     }
 
     async fn check(&self, hashes: &[u64]) -> Vec<Answer> {

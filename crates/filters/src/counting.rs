@@ -7,7 +7,7 @@ use backends::Result;
 use crate::{
     Filter, Insert, Kind, Merge, Plan, Remove,
     ahead::{self, FAR, LOT},
-    bloom::{Sums, reduce},
+    bloom::Sums,
     bytes::{self, Header},
     plan::{MAX_POSITIONS, invalid},
     rate,
@@ -48,6 +48,27 @@ impl Counting {
         })
     }
 
+    /// Adds many keys, several times as fast as one by one.
+    pub fn extend(&mut self, hashes: impl IntoIterator<Item = u64>) {
+        let (words, positions) = (&mut *self.words, self.positions as usize);
+        let mut ahead = [0; LOT * MAX_POSITIONS as usize];
+        let mut new = 0;
+        ahead::lots(hashes, |lot| {
+            ahead::ask(words, lot, positions, &mut ahead);
+            for (hash, ahead) in lot.iter().zip(ahead.chunks_exact(positions)) {
+                let mut least = MOST;
+                for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
+                    let word = words[*place].get_mut();
+                    let before = count(*word, sum);
+                    least = least.min(before);
+                    *word += u64::from(before < MOST) << (sum % COUNTERS * u64::from(WIDTH));
+                }
+                new += u64::from(least == 0);
+            }
+        });
+        *self.len.get_mut() += new;
+    }
+
     /// How many counters it has.
     #[must_use]
     pub const fn counters(&self) -> u64 {
@@ -80,14 +101,14 @@ impl Counting {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn word(&self, sum: u64) -> &AtomicU64 {
-        &self.words[reduce(sum, self.words.len() as u64) as usize]
+        ahead::word(&self.words, sum)
     }
 
-    #[inline]
-    fn is_set(&self, sum: u64) -> bool {
-        count(self.word(sum).load(Ordering::Relaxed), sum) != 0
+    #[inline(always)]
+    fn count(&self, sum: u64) -> u64 {
+        count(self.word(sum).load(Ordering::Relaxed), sum)
     }
 
     /// Changes the counter of `sum`, unless it sticks or `change` gives nothing; what it was is the result.
@@ -122,13 +143,14 @@ impl Filter for Counting {
     fn contains_hash(&self, hash: u64) -> bool {
         // Two at a time, as in the Bloom filter.
         let mut sums = Sums::of(hash);
-        let mut next = || sums.next().is_some_and(|sum| self.is_set(sum));
+        let mut next = || sums.next().map_or(0, |sum| self.count(sum));
         for _ in 0..self.positions / 2 {
-            if !(next() & next()) {
+            let (one, two) = (next(), next());
+            if one.min(two) == 0 {
                 return false;
             }
         }
-        self.positions.is_multiple_of(2) || next()
+        self.positions.is_multiple_of(2) || next() != 0
     }
 
     fn contains_hashes(&self, hashes: &[u64], found: &mut Vec<bool>) {
@@ -142,11 +164,11 @@ impl Filter for Counting {
         for lot in hashes.chunks(LOT) {
             ahead::ask(words, lot, positions, &mut ahead);
             found.extend(lot.iter().zip(ahead.chunks_exact(positions)).map(|(hash, ahead)| {
-                let mut all = true;
+                let mut least = MOST;
                 for (place, sum) in ahead.iter().zip(Sums::of(*hash)) {
-                    all &= count(words[*place].load(Ordering::Relaxed), sum) != 0;
+                    least = least.min(count(words[*place].load(Ordering::Relaxed), sum));
                 }
-                all
+                least != 0
             }));
         }
     }

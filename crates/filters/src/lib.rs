@@ -21,7 +21,7 @@ pub mod redis;
 mod rfilter;
 mod ribbon;
 
-pub use any::AnyFilter;
+pub use any::{AnyFilter, Visit};
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use blocked::Blocked;
 pub use bloom::Bloom;

@@ -8,6 +8,7 @@
 //! | what is kept of a segment | `{prefix:0}:head`, which names its tables; `{prefix:0}:e1:…`, the bits that serve; `{prefix:0}:b2:…`, the bits that a rebuild makes; `{prefix:0}:recent:0` and `:1`, the keys that were announced lately |
 //! | a rebuild | an announcement sets its bits in both tables from the moment that a rebuild has begun; the swap is atomic a segment, and each segment answers from a whole table at any time |
 //! | others hear of it | from a table that is not there any more, and from announcements, which change nothing unless the caller knows the head; no table ever has the name of an earlier one |
+//! | a rebuild that fails | leaves the old tables serving; where a server fails in the middle of the swap, other segments have the new ones, which are whole, too |
 //! | two rebuilds | the second is a `Conflict`; of one that died, the next takes over after [`HostedBuilder::lease`] |
 //! | what is not there, or is too short | is `Maybe`, and stays so until the next rebuild: no step makes a table but the beginning of a rebuild |
 //! | an announcement | is remembered for [`HostedBuilder::in_doubt`], by the clock of the server, for rebuilds that begin meanwhile; by then the write has to be over, or to be announced again |
@@ -341,6 +342,7 @@ impl Membership for HostedBloom {
         self.survey().await
     }
 
+    /// Takes memory for the whole table here, and twice that on the servers while it runs.
     async fn rebuild(&self, plan: Plan, scan: &mut dyn Scan) -> Result<Rebuilt> {
         self.build(plan, scan).await
     }

@@ -1,5 +1,7 @@
 //! Every case of the contract on every backend.
 
+#[cfg(feature = "redis")]
+use std::time::Duration;
 use std::{process::ExitCode, sync::Arc};
 
 use filters::{
@@ -20,7 +22,7 @@ fn main() -> ExitCode {
 fn memory() -> Setup<Case> {
     Setup::compiled(|case: &Case, _url| {
         let filter = Local::builder().build()?;
-        block_on(case.run(Fixture::new(Arc::new(filter))))
+        block_on(case.run(Fixture::new(Arc::new(filter.clone()), Arc::new(filter))))
     })
     .gated_by(|case| (case.needs)(&Capability::new("memory")))
 }
@@ -35,12 +37,12 @@ fn redis() -> Setup<Case> {
     use filters::redis::HostedBloom;
 
     Setup::compiled(|case: &Case, url| {
-        let config = backends::Config::parse(url)?;
+        let config = backends::Config::parse(url)?.request_timeout(Duration::from_secs(30));
         let builder = HostedBloom::builder().prefix(testkit::unique("filter"));
         block_on(async {
             let connect = || async { builder.clone().build(backends::Redis::connect(&config).await?) };
             let (filter, other) = (connect().await?, connect().await?);
-            case.run(Fixture::new(Arc::new(filter)).with_other(Arc::new(other))).await;
+            case.run(Fixture::new(Arc::new(filter), Arc::new(other))).await;
             connect().await?.remove().await
         })??;
         Ok(())

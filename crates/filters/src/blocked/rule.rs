@@ -26,13 +26,13 @@ pub(crate) struct Block {
 #[inline]
 pub(crate) fn block(hash: u64, blocks: u64, positions: u32) -> Block {
     let mut bits = [0; WORDS];
-    places(hash, positions, |word, bit| bits[word] |= bit);
+    places(hash, positions, |word, bit| bits[word] |= 1 << bit);
     Block { index: reduce(hash, blocks), bits }
 }
 
-/// Gives `each` the word and the bit in it of every position of the key of `hash`.
-#[inline]
-pub(crate) fn places(hash: u64, positions: u32, mut each: impl FnMut(usize, u64)) {
+/// Gives `each` the word, and the number of the bit in it, of every position of the key of `hash`.
+#[inline(always)]
+pub(crate) fn places(hash: u64, positions: u32, mut each: impl FnMut(usize, u32)) {
     let (mut left, mut mixed) = (positions, hash);
     while left > 0 {
         // The block is of the hash's high bits, so all that tells its keys apart is in the low ones: mix them into all.
@@ -40,7 +40,7 @@ pub(crate) fn places(hash: u64, positions: u32, mut each: impl FnMut(usize, u64)
         let now = left.min(FROM_ONE);
         for index in 0..now {
             let place = mixed >> (index * WIDTH);
-            each((place >> 6) as usize % WORDS, 1 << (place % 64));
+            each((place >> 6) as usize % WORDS, (place % 64) as u32);
         }
         left -= now;
     }
@@ -70,7 +70,7 @@ mod tests {
         for positions in 1..=crate::MAX_POSITIONS {
             let mut calls = 0;
             places(u64::from(positions) << 40, positions, |word, bit| {
-                assert!(word < WORDS && bit.is_power_of_two());
+                assert!(word < WORDS && bit < 64);
                 calls += 1;
             });
             assert_eq!(calls, positions);

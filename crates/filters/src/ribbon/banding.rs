@@ -1,7 +1,8 @@
 //! Elimination: a segment's equations become a band matrix in echelon form.
 
 use super::{
-    equation::{GROUP, WIDTH, bit, coefficients, parities, sum},
+    equation::{GROUP, WIDTH, bit, coefficients, sum},
+    parity::dot,
     partition::Sorted,
 };
 
@@ -54,7 +55,9 @@ impl Band {
             let (mut slot, mut row) = (slot, coefficients(*mixed));
             let mut sums = pack::<BITS>(sum::<BITS>(*mixed));
             if room < WIDTH {
-                sums ^= pack::<BITS>(parities::<BITS>(|column| behind[column] & row >> room));
+                let mut blocks = [[0; BITS]; 2];
+                blocks[0] = *behind;
+                sums ^= pack::<BITS>(dot::<BITS>(blocks.as_flattened(), row >> room, 0));
                 row &= (1 << room) - 1;
             }
             let mut row = sums << 32 | u64::from(row);

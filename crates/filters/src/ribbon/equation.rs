@@ -34,11 +34,11 @@ pub(super) const fn coefficients(mixed: u64) -> u32 {
     (mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32) as u32 | 1
 }
 
-/// One bit a column, each in a byte of its own: column 0 in byte 0, column 1 in byte 4; see [`LANES`].
+/// One bit a column, each in a byte of its own: see [`LANES`].
 pub(super) type Spread = [u64; 2];
 
-/// The byte in which the bit of a column is, of 8 columns. In this order neighbours are folded in one word.
-const LANES: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+/// The byte in which the bit of a column is, of 8 columns.
+const LANES: [u32; 8] = [0, 2, 4, 6, 1, 3, 5, 7];
 
 const fn mask(columns: usize) -> u64 {
     let (mut mask, mut column) = (0, 0);
@@ -54,7 +54,14 @@ const fn mask(columns: usize) -> u64 {
 pub(super) const fn sum<const BITS: usize>(mixed: u64) -> Spread {
     let product = mixed.wrapping_mul(0xA076_1D64_78BD_642F);
     let product = product ^ (product >> 32);
-    [product & const { mask(BITS) }, product >> 1 & const { mask(BITS.saturating_sub(8)) }]
+    let masks = masks::<BITS>();
+    [product & masks[0], product >> 1 & masks[1]]
+}
+
+/// The bits of columns there are.
+#[inline]
+pub(super) const fn masks<const BITS: usize>() -> Spread {
+    const { [mask(BITS), mask(BITS.saturating_sub(8))] }
 }
 
 /// The bit of `column`.
@@ -63,47 +70,13 @@ pub(super) const fn bit(spread: Spread, column: usize) -> u32 {
     (spread[column / 8] >> (8 * LANES[column % 8])) as u32 & 1
 }
 
-/// Whether the number of ones in each of `columns` is odd.
-///
-/// Halves are added until a bit is left, of two columns in one word, then of four, then of eight: half the work of one
-/// column after the other, where the processor's count of ones is not to be relied on.
-#[inline]
-pub(super) fn parities<const BITS: usize>(columns: impl Fn(usize) -> u32) -> Spread {
-    let mut spread = [0; 2];
-    for (index, spread) in spread.iter_mut().enumerate() {
-        if BITS <= 8 * index {
-            break;
-        }
-        let column = |at: usize| if 8 * index + at < BITS { u64::from(columns(8 * index + at)) } else { 0 };
-        let two = |at: usize| {
-            let two = column(at) | column(at + 1) << 32;
-            (two ^ two >> 16) & 0x0000_FFFF_0000_FFFF
-        };
-        let four = |at: usize| {
-            let four = two(at) | two(at + 4) << 16;
-            (four ^ four >> 8) & 0x00FF_00FF_00FF_00FF
-        };
-        let mut eight = four(0) | four(2) << 8;
-        eight ^= eight >> 4;
-        eight ^= eight >> 2;
-        eight ^= eight >> 1;
-        *spread = eight & const { mask(8) };
-    }
-    spread
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn parities_are_those_of_the_columns() {
+    fn a_sum_has_a_bit_for_each_column() {
         for seed in 0..1_000 {
-            let columns: [u32; 13] = std::array::from_fn(|column| mix(seed, column as u64) as u32);
-            let parities = parities::<13>(|column| columns[column]);
-            for (column, words) in columns.iter().enumerate() {
-                assert_eq!(bit(parities, column), words.count_ones() & 1, "{column}");
-            }
             let sum = sum::<13>(mix(seed, 13));
             assert_eq!(
                 (sum[0].count_ones() + sum[1].count_ones()),

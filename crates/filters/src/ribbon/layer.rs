@@ -4,13 +4,14 @@ use backends::Result;
 
 use super::{
     banding::Band,
-    equation::{GROUP, WIDTH, coefficients, parities, start, sum},
+    equation::{GROUP, WIDTH, coefficients, start, sum},
+    parity::dot,
     partition::{Segments, Sorted},
 };
 use crate::bytes;
 
-/// A solution: for each block of 64 slots one word a bit of a sum, so that a key reads two neighbouring blocks, and
-/// below which offset keys are in the next layer.
+/// A solution: for each block of 32 slots a word for each bit of a sum, so that a key reads two neighbouring blocks; and
+/// for each group, below which offset keys are in the next layer.
 #[derive(Debug)]
 pub(super) struct Layer {
     starts: u64,
@@ -80,7 +81,8 @@ impl Layer {
         Ok(Built { layer: Self { starts, columns, bumped }, bumped: left_out, redundant: band.redundant })
     }
 
-    #[inline]
+    /// Without a branch on what the columns say, so that the processor goes on to the next key meanwhile.
+    #[inline(always)]
     pub(super) fn find<const BITS: usize>(&self, mixed: u64) -> Found {
         let start = start(mixed, self.starts) as usize;
         if start % GROUP < self.bumped[start / GROUP].into() {
@@ -90,7 +92,7 @@ impl Layer {
         let columns = &self.columns[block * BITS..][..2 * BITS];
         let row = coefficients(mixed);
         let (near, far) = (row << offset, row >> 1 >> (WIDTH - 1 - offset));
-        let sums = parities::<BITS>(|column| columns[column] & near ^ columns[BITS + column] & far);
+        let sums = dot::<BITS>(columns, near, far);
         if sums == sum::<BITS>(mixed) { Found::Yes } else { Found::No }
     }
 

@@ -36,6 +36,16 @@ fn full_counters_stick_and_are_counted() {
 }
 
 #[test]
+fn keys_added_at_once_are_counted_as_one_by_one() {
+    let keys = || (0..200).chain([3; 40]).chain(100..300).map(hash);
+    let (single, mut at_once) = (small(), small());
+    keys().for_each(|hash| _ = single.insert_hash(hash));
+    at_once.extend(keys());
+    assert!(single.stuck() >= 7);
+    assert_eq!(single.encode(7), at_once.encode(7));
+}
+
+#[test]
 fn threads_that_add_and_take_out_leave_the_keys_of_others() {
     let filter = small();
     let start = Barrier::new(2);

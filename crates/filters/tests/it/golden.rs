@@ -7,7 +7,7 @@ use filters::{AnyFilter, Filter, Kind, Plan};
 use crate::common::hash;
 
 /// Kinds that have a file `tests/golden/KIND.bin`: that of 500 keys, planned with 10 bits for each.
-const KINDS: [Kind; 4] = [Kind::Bloom, Kind::Blocked, Kind::Counting, Kind::RFilter];
+const KINDS: [Kind; 7] = Kind::ALL;
 const KEYS: u64 = 500;
 const HASHER: u64 = 0x0123_4567_89AB_CDEF;
 

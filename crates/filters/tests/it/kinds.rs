@@ -1,6 +1,9 @@
 //! What all kinds have in common.
 
-use std::{sync::Barrier, thread};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
 
 use filters::{AnyFilter, Filter, Kind, Plan, rate::Observed};
 
@@ -30,7 +33,9 @@ fn strangers_pass_at_the_expected_rate() {
         let positives = (KEYS..KEYS + trials).filter(|key| filter.contains_hash(hash(*key))).count() as u64;
         let observed = Observed { positives, trials };
         let expected = filter.expected_rate();
-        assert!((observed.rate() / expected - 1.0).abs() < 0.15, "{kind}: {observed:?}, expected {expected}");
+        let (low, high) = observed.interval();
+        let is_near = (observed.rate() / expected - 1.0).abs() < 0.15 || (low..high).contains(&expected);
+        assert!(is_near, "{kind}: {observed:?}, expected {expected}");
     }
 }
 
@@ -53,11 +58,11 @@ fn a_batch_answers_as_single_questions_do() {
 fn large_filters_answer_as_small_ones_do() {
     for kind in KINDS {
         let hashes: Vec<u64> = (0..KEYS).map(hash).collect();
-        let plan = Plan::for_bits(100 * KEYS, 4.0).unwrap();
+        let plan = Plan::for_bits(100 * KEYS, 20.0).unwrap();
         for positions in [1, 2, 7, 32] {
             let filter = AnyFilter::build(kind, plan.with_positions(positions).unwrap(), &hashes).unwrap();
             if filter.as_insert().is_some() {
-                assert!(filter.size_bytes() > 900_000, "{kind}");
+                assert!(filter.size_bytes() > 4 << 20, "{kind}");
             }
             let mixed: Vec<u64> = (KEYS - 500..KEYS + 5_533).map(hash).collect();
             let mut found = Vec::new();
@@ -81,24 +86,34 @@ fn one_by_one_makes_the_same_filter_as_at_once() {
 
 #[test]
 fn threads_that_add_at_once_lose_no_key() {
+    const FILTERS: u64 = 300;
+    const EACH: u64 = 100;
+    let plan = Plan::for_bits(2 * EACH, 10.0).unwrap();
     for kind in KINDS.into_iter().filter(|kind| !kind.is_static()) {
-        // Few words, so that the two meet.
-        let filter = AnyFilter::build(kind, Plan::for_bits(400, 10.0).unwrap(), &[]).unwrap();
-        let insert = filter.as_insert().unwrap();
-        let start = Barrier::new(2);
+        // Few words, so that the two meet; and many filters, as a full one would hide what was lost.
+        let filters: Vec<_> = (0..FILTERS).map(|_| AnyFilter::build(kind, plan, &[]).unwrap()).collect();
+        let arrived = AtomicU64::new(0);
         thread::scope(|scope| {
             for part in 0..2 {
-                let start = &start;
+                let (filters, arrived) = (&filters, &arrived);
                 scope.spawn(move || {
-                    start.wait();
-                    for key in (part..KEYS).step_by(2) {
-                        insert.insert_hash(hash(key));
-                        assert!(insert.contains_hash(hash(key)));
+                    for (turn, filter) in (1..).zip(filters) {
+                        let insert = filter.as_insert().unwrap();
+                        arrived.fetch_add(1, Ordering::AcqRel);
+                        while arrived.load(Ordering::Acquire) < 2 * turn {
+                            thread::yield_now();
+                        }
+                        (part * EACH..(part + 1) * EACH).for_each(|key| _ = insert.insert_hash(hash(key)));
                     }
                 });
             }
         });
-        assert!((0..KEYS).all(|key| filter.contains_hash(hash(key))), "{kind}");
+        let hashes: Vec<u64> = (0..2 * EACH).map(hash).collect();
+        let full = AnyFilter::build(kind, plan, &hashes).unwrap().encode(7);
+        for filter in &filters {
+            assert!(hashes.iter().all(|hash| filter.contains_hash(*hash)), "{kind}");
+            assert!(filter.encode(7)[64..] == full[64..], "{kind}");
+        }
     }
 }
 

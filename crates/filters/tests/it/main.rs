@@ -6,3 +6,4 @@ mod golden;
 mod kinds;
 mod local;
 mod merge;
+mod ribbon;

@@ -79,6 +79,7 @@ pub(crate) async fn run(case: &str, url: &str) -> Result<(), Failed> {
         "a_segment_without_a_head_is_unknown_alone" => headless(&own).await?,
         "a_table_that_is_lost_stays_lost" => lost(&own).await?,
         "a_table_lost_while_it_is_built_is_not_served" => lost_in_the_making(&own).await?,
+        "a_swap_that_a_failover_takes_back_denies_no_key" => taken_back(&own).await?,
         "a_rebuild_that_died_is_taken_over" => died(&own).await?,
         "a_rebuild_that_was_taken_over_changes_nothing" => taken_over(&own).await?,
         "keys_that_are_no_longer_in_doubt_are_not_carried_over" => forgotten(&own).await?,
@@ -182,9 +183,12 @@ impl Scan for Meddling<'_> {
 
 async fn lost_in_the_making(own: &Own) -> Result<(), Failed> {
     let filter = own.handle().await?;
-    rebuild(&filter, 1_000, keys(1, 1_000)).await?;
-    let error = filter.rebuild(plan(1_000), &mut Meddling(own, keys(2, 1_000))).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // Found out by the swap where no piece is added, and otherwise when one is.
+    for scanned in [Vec::new(), keys(2, 1_000)] {
+        rebuild(&filter, 1_000, keys(1, 1_000)).await?;
+        let error = filter.rebuild(plan(1_000), &mut Meddling(own, scanned)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
     for kind in [1, 3] {
         assert_eq!(found(&filter, &keys(kind, 100)).await?, 100);
     }
@@ -194,6 +198,51 @@ async fn lost_in_the_making(own: &Own) -> Result<(), Failed> {
     }
     rebuild(&filter, 1_000, keys(2, 1_000)).await?;
     assert_eq!(found(&filter, &keys(2, 1_000)).await?, 1_000);
+    Ok(())
+}
+
+/// A scan that sees what the servers have while the filter is built: heads, and the names of the new tables.
+struct Watching<'a> {
+    own: &'a Own,
+    keys: Vec<u64>,
+    seen: Vec<(Vec<u8>, String)>,
+}
+
+impl Scan for Watching<'_> {
+    fn next<'a>(&'a mut self, hashes: &'a mut Vec<u64>) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async {
+            for segment in 0..8 {
+                let name = format!("{{{}:{segment}}}:head", self.own.prefix);
+                let head = self.own.ask(cmd("GET").arg(name)).await.unwrap();
+                self.seen.push((head, self.own.names(segment).await.unwrap().pop().unwrap()));
+            }
+            hashes.append(&mut self.keys);
+            Ok(false)
+        })
+    }
+}
+
+/// The replica that is promoted has the beginning of a rebuild, and neither its bits nor its end.
+async fn taken_back(own: &Own) -> Result<(), Failed> {
+    let (filter, other) = (own.handle().await?, own.handle().await?);
+    let mut scan = Watching { own, keys: keys(1, 1_000), seen: Vec::new() };
+    filter.rebuild(plan(1_000), &mut scan).await?;
+    assert_eq!(found(&other, &keys(1, 1_000)).await?, 1_000);
+    for (segment, (head, building)) in (0..).zip(&scan.seen) {
+        let finished = own.names(segment).await?.pop().unwrap();
+        let len: u64 = own.ask(cmd("STRLEN").arg(&finished)).await?;
+        let _: u64 = own.ask(cmd("DEL").arg(&finished)).await?;
+        let _: u64 = own.ask(cmd("SETRANGE").arg(building).arg(len - 1).arg(&b"\0"[..])).await?;
+        let name = format!("{{{}:{segment}}}:head", own.prefix);
+        let _: String = own.ask(cmd("SET").arg(name).arg(head)).await?;
+    }
+    for filter in [&filter, &other] {
+        assert_eq!(found(filter, &keys(1, 1_000)).await?, 1_000);
+    }
+    // The rebuild that was taken back is one that died.
+    rebuild(&other, 1_000, keys(1, 1_000)).await?;
+    assert_eq!(found(&filter, &keys(1, 1_000)).await?, 1_000);
+    assert!(found(&filter, &keys(9, 1_000)).await? < 60);
     Ok(())
 }
 

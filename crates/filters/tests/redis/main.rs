@@ -24,10 +24,11 @@ const OWN: [&str; 6] = [
 ];
 
 /// On the servers that are there.
-const SHARED: [&str; 11] = [
+const SHARED: [&str; 12] = [
     "a_segment_without_a_head_is_unknown_alone",
     "a_table_that_is_lost_stays_lost",
     "a_table_lost_while_it_is_built_is_not_served",
+    "a_swap_that_a_failover_takes_back_denies_no_key",
     "a_rebuild_that_died_is_taken_over",
     "a_rebuild_that_was_taken_over_changes_nothing",
     "keys_that_are_no_longer_in_doubt_are_not_carried_over",
