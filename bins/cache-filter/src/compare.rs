@@ -90,21 +90,23 @@ fn measure(kind: Kind, plan: Plan, present: &[u64], absent: &[u64]) -> filters::
     let filter = AnyFilter::build(kind, plan, present)?;
     let build = clock.now().since(began);
     let one_by_one = |hashes: &[u64]| {
-        let hashes = &hashes[..hashes.len().min(MOST_TIMED)];
-        let began = clock.now();
-        for hash in hashes {
-            black_box(filter.contains_hash(*hash));
-        }
-        nanos_each(clock.now().since(began), hashes.len())
+        let part = |hashes: &[u64]| {
+            for hash in hashes {
+                black_box(filter.contains_hash(*hash));
+            }
+        };
+        typical(&clock, &hashes[..hashes.len().min(MOST_TIMED)], part)
     };
     let found = |hashes: &[u64]| {
         let (mut found, mut count) = (Vec::with_capacity(LOT), 0);
-        let began = clock.now();
-        for lot in hashes.chunks(LOT) {
-            filter.contains_hashes(lot, &mut found);
-            count += found.iter().filter(|found| **found).count() as u64;
-        }
-        (count, nanos_each(clock.now().since(began), hashes.len()))
+        let part = |hashes: &[u64]| {
+            for lot in hashes.chunks(LOT) {
+                filter.contains_hashes(lot, &mut found);
+                count += found.iter().filter(|found| **found).count() as u64;
+            }
+        };
+        let nanos = typical(&clock, hashes, part);
+        (count, nanos)
     };
     let (hit_ns, miss_ns) = (one_by_one(present), one_by_one(absent));
     let (positives, batched_ns) = found(absent);
@@ -124,8 +126,17 @@ fn measure(kind: Kind, plan: Plan, present: &[u64], absent: &[u64]) -> filters::
     })
 }
 
-fn nanos_each(took: Duration, count: usize) -> f64 {
-    took.as_nanos() as f64 / count.max(1) as f64
+/// Nanoseconds for each of `hashes`, by the median of some parts: other processes slow down a few of them.
+fn typical(clock: &PreciseClock, hashes: &[u64], mut part: impl FnMut(&[u64])) -> f64 {
+    const PARTS: usize = 64;
+    let timed = hashes.chunks(hashes.len().div_ceil(PARTS).max(1)).map(|hashes| {
+        let began = clock.now();
+        part(hashes);
+        clock.now().since(began).as_nanos() as f64 / hashes.len() as f64
+    });
+    let mut timed: Vec<f64> = timed.collect();
+    timed.sort_by(f64::total_cmp);
+    timed.get(timed.len() / 2).copied().unwrap_or_default()
 }
 
 impl Row {
