@@ -6,8 +6,8 @@ use anyhow::Context;
 use bench::{BoxError, Fact, Rng, Stage, Usage};
 use clock::{Clock, PreciseClock};
 use filters::{
-    Announced, Answer, BoxFuture, Capability, Local, Membership, Plan, Rebuilt, Result, Scan, State,
-    fingerprint, redis::HostedBloom,
+    Announced, Answer, BoxFuture, Capability, HostedBloom, Local, Membership, Plan, Rebuilt, Result, Scan,
+    State, fingerprint,
 };
 
 use crate::{Args, backend::FilterName, database::Rows, servers};

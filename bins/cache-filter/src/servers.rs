@@ -9,7 +9,7 @@ use backends::{Config, Redis};
 use bench::{Ceiling, Fact, Usage, resp};
 use bytes::Bytes;
 use cache::{DynStore, Raw, RedisStore};
-use filters::{fingerprint, redis::HostedBloom};
+use filters::{HostedBloom, fingerprint};
 
 use crate::Args;
 

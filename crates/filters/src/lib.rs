@@ -21,6 +21,8 @@ pub mod redis;
 mod rfilter;
 mod ribbon;
 
+#[cfg(feature = "redis")]
+pub use crate::redis::HostedBloom;
 pub use any::{AnyFilter, Visit};
 pub use backends::{Error, ErrorKind, Result, Retry};
 pub use blocked::Blocked;

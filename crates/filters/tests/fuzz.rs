@@ -33,10 +33,7 @@ fn held(more: usize, less: usize) {
     MOST.set(MOST.get().max(now));
 }
 
-#[expect(
-    unsafe_code,
-    reason = "an allocator is unsafe to implement; this one hands everything to that of the system"
-)]
+#[expect(unsafe_code, reason = "an allocator that hands everything to that of the system")]
 // SAFETY: every call goes to `System` with the arguments that came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
