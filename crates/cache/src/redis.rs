@@ -47,7 +47,6 @@ use crate::{
 mod announcement;
 mod builder;
 mod call;
-mod fsync;
 mod link;
 mod script;
 
@@ -281,7 +280,7 @@ impl<K: Key, V: Send + Sync + 'static, C: Codec<V>> Store<K, V> for RedisStore<K
 
     async fn invalidate(&self, key: &K, floor: Floor, keep: Duration, ack: Ack) -> Result<Acks> {
         if matches!(ack, Ack::Fsync { .. }) && !self.gives_fsync {
-            return Err(fsync::unverified(self.redis.backend()));
+            return Err(builder::unverified(self.redis.backend()));
         }
         let channel = if self.announces { &*self.channel } else { &[] };
         let arguments = |command: &mut Cmd| {

@@ -366,7 +366,8 @@ impl Membership for Local {
         // Written down before anyone reads the database: whoever announces from now on adds to the next one himself.
         let carried = self.0.registry.keys();
         self.0.carry(&carried)?;
-        let mut kept = build.next.is_static(self.0.kind).then(Vec::new);
+        // A static kind is built of all keys at once.
+        let mut kept = self.0.kind.is_static().then(Vec::new);
         let (mut hashes, mut scanned) = (Vec::new(), 0);
         while scan.next(&mut hashes).await? {
             scanned += hashes.len() as u64;

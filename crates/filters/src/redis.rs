@@ -62,7 +62,6 @@ use crate::{
 mod ack;
 mod announce;
 mod builder;
-mod fsync;
 mod head;
 mod rebuild;
 mod script;

@@ -69,6 +69,54 @@ struct Exchange {
 }
 
 impl Redis {
+    /// An error unless every master waits for its disk before it says that a write is there, as
+    /// [`probe_fsync`](Self::probe_fsync) finds out; `trust` names what a user calls to believe it nevertheless.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, of the operation `op`, with the name of the server and what is wrong with it; otherwise those of
+    /// the probe.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: the keys of the probe expire.
+    pub async fn require_fsync(&self, op: &'static str, trust: &str) -> Result<()> {
+        let why = match self.probe_fsync().await? {
+            FsyncHonesty::Honest => return Ok(()),
+            FsyncHonesty::AnswersEarly => {
+                "says that writes are on disk before they are (WAITAOF answers more often than it asks its disk)"
+            }
+            FsyncHonesty::NoAof => "keeps no append-only file (appendonly no)",
+            FsyncHonesty::NoFsync => "never asks its disk to keep its append-only file (appendfsync no)",
+            FsyncHonesty::Unknown => "could not be judged: too few answers came, or CONFIG GET is forbidden",
+        };
+        let name = self.server_name().await.unwrap_or_else(|| "the server".to_owned());
+        let message = format!(
+            "Ack::Fsync cannot be given: {name} {why}; use Ack::Replicas, appendfsync always, or {trust} to believe it \
+             nevertheless"
+        );
+        Err(Error::new(ErrorKind::Unsupported, self.backend(), op, message))
+    }
+
+    /// What the server calls itself, with its version and port; of a cluster, one of its nodes.
+    async fn server_name(&self) -> Option<String> {
+        let mut connection = self.connection().ok()?;
+        let info: String = cmd("INFO").arg("server").query_async(&mut connection).await.ok()?;
+        let of = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let (kind, version) = match of("valkey_version") {
+            Some(version) => ("Valkey", version),
+            None => ("Redis", of("redis_version")?),
+        };
+        let port = of("tcp_port")?;
+        Some(if self.backend() == "redis" {
+            format!("{kind} {version} at port {port}")
+        } else {
+            format!("a master of the cluster ({kind} {version})")
+        })
+    }
+}
+
+impl Redis {
     /// Finds out whether the server waits for its disk before it says that a write is there, as
     /// `Wait::fsync` asks it to; of a cluster, every master, and the worst of them counts. To be called
     /// once at the start by who depends on it.

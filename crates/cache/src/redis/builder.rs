@@ -5,9 +5,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use backends::{Redis, Result};
+use backends::{Error, ErrorKind, Redis, Result};
 
-use super::{RedisStore, fsync, script::Script};
+use super::{RedisStore, script::Script};
 use crate::{Codec, Raw};
 
 /// How to build a [`RedisStore`].
@@ -133,7 +133,7 @@ impl<C> RedisBuilder<C> {
         C: Codec<V>,
     {
         if !self.is_fsync_trusted {
-            fsync::verify(&redis).await?;
+            redis.require_fsync("build_with_fsync", "RedisBuilder::trust_fsync").await?;
         }
         Ok(self.trust_fsync().build(redis))
     }
@@ -181,4 +181,12 @@ impl<C> fmt::Debug for RedisBuilder<C> {
             .field("is_fsync_trusted", &self.is_fsync_trusted)
             .finish_non_exhaustive()
     }
+}
+
+/// The error of a store that was built without asking its servers.
+#[cold]
+pub(super) fn unverified(backend: &'static str) -> Error {
+    let message = "Ack::Fsync of a store that has not shown that its servers wait for their disks: build it by \
+                   RedisBuilder::build_with_fsync";
+    Error::new(ErrorKind::Unsupported, backend, "invalidate", message)
 }

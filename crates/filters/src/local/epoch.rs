@@ -71,11 +71,6 @@ impl Epoch {
         self.live.as_insert().is_some_and(|live| live.insert_hash(hash))
     }
 
-    /// What to collect the keys of a scan in: nothing where they can be added one by one.
-    pub(super) fn is_static(&self, kind: Kind) -> bool {
-        kind.is_static() && self.base.get().is_none()
-    }
-
     /// Builds the static part.
     pub(super) fn build(&self, kind: Kind, plan: Plan, hashes: &[u64]) -> Result<()> {
         let base = AnyFilter::build(kind, plan, hashes)?;

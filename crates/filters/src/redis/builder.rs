@@ -10,7 +10,6 @@ use backends::{Error, ErrorKind, Redis, Result};
 use super::{
     HostedBloom,
     ack::Ack,
-    fsync,
     head::{Head, Known, Names, Shape},
     script::Hashes,
     stats::Counters,
@@ -127,7 +126,7 @@ impl HostedBuilder {
     /// Cancel-safe: the keys of the probe expire.
     pub async fn build_with_fsync(self, redis: Redis) -> Result<HostedBloom> {
         if !self.is_fsync_trusted {
-            fsync::verify(&redis).await?;
+            redis.require_fsync("build_with_fsync", "HostedBuilder::trust_fsync").await?;
         }
         self.trust_fsync().build(redis)
     }
@@ -141,7 +140,7 @@ impl HostedBuilder {
     pub fn build(self, redis: Redis) -> Result<HostedBloom> {
         let refuse = |message: &str| Err(Error::new(ErrorKind::Config, redis.backend(), "build", message));
         if matches!(self.ack, Ack::Fsync { .. }) && !self.is_fsync_trusted {
-            return Err(fsync::unverified(redis.backend()));
+            return Err(unverified(redis.backend()));
         }
         if self.prefix.contains(['{', '}']) {
             return refuse("braces in the prefix would put all segments into one slot");
@@ -181,4 +180,12 @@ impl HostedBuilder {
             lease_ms,
         })
     }
+}
+
+/// The error of a filter whose servers nobody asked.
+#[cold]
+pub(super) fn unverified(backend: &'static str) -> Error {
+    let message = "Ack::Fsync of servers that have not shown that they wait for their disks: build the filter by \
+                   HostedBuilder::build_with_fsync";
+    Error::new(ErrorKind::Unsupported, backend, "build", message)
 }
